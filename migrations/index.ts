@@ -1,0 +1,6 @@
+import initial from "./0001_initial.ts"
+
+/** Every migration by its name; a name that was released never changes. */
+export const migrations = {
+  "0001_initial": initial
+}

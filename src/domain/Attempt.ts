@@ -1,0 +1,52 @@
+import { Schema } from "effect"
+import { EventType } from "./EventType.ts"
+
+/** What an attempt came to: delivered, to be tried again, or given up. */
+export const Outcome = Schema.Literals(["success", "retrying", "failed"])
+export type Outcome = typeof Outcome.Type
+
+/** Why no usable answer came; `null` in a log entry when the endpoint answered. */
+export const AttemptError = Schema.Literals([
+  "timeout",
+  "dns",
+  "connection_refused",
+  "connection_reset",
+  "unreachable",
+  "tls",
+  "protocol",
+  "redirect",
+  "blocked_address"
+])
+export type AttemptError = typeof AttemptError.Type
+
+/** What came back from one request. `latencyMs` runs from the start of the attempt to the end of the answer. */
+export interface Answer {
+  readonly statusCode: number | null
+  readonly responseBody: string | null
+  readonly latencyMs: number
+  readonly error: AttemptError | null
+  readonly retryAfter: string | null
+}
+
+/** 2xx is success, and nothing else (redirects are not followed). */
+export const isSuccess = (answer: Answer): boolean =>
+  answer.error === null && answer.statusCode !== null && answer.statusCode >= 200 && answer.statusCode < 300
+
+/** One attempt as the log shows it. `payload` is the JSON that was sent, digit for digit. */
+export const LogEntry = Schema.Struct({
+  id: Schema.String,
+  webhook_id: Schema.String,
+  event_id: Schema.String,
+  event_type: EventType,
+  attempt: Schema.Int,
+  payload: Schema.Unknown,
+  status_code: Schema.NullOr(Schema.Int),
+  response_body: Schema.NullOr(Schema.String),
+  latency_ms: Schema.Finite,
+  error: Schema.NullOr(Schema.String),
+  outcome: Outcome,
+  next_attempt_at: Schema.NullOr(Schema.String),
+  replay_of: Schema.NullOr(Schema.String),
+  created_at: Schema.String
+}).annotate({ identifier: "LogEntry" })
+export type LogEntry = typeof LogEntry.Type

@@ -1,0 +1,122 @@
+import { Effect, Schema } from "effect"
+import { ChangeType } from "./EventType.ts"
+import { WebhookHeaders } from "./WebhookHeaders.ts"
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+export const WebhookId = Schema.String.pipe(Schema.brand("WebhookId"))
+export type WebhookId = typeof WebhookId.Type
+
+/** Whether a string can be the id of a webhook at all; one that cannot is not found rather than wrong. */
+export const isWebhookId = (id: string): id is WebhookId => uuid.test(id)
+
+/** PostgreSQL's `text` cannot hold NUL, and a control character in a name is never meant. */
+// oxlint-disable-next-line no-control-regex
+const control = /[\u0000-\u001f\u007f]/
+
+const printable = (what: string, min: number, max: number) =>
+  Schema.String.check(Schema.makeFilter((text) => {
+    if (text.length < min || text.length > max) return `${what} must have ${min} to ${max} characters`
+    if (control.test(text)) return `${what} must not contain control characters`
+    return text.isWellFormed() ? undefined : `${what} must be well-formed Unicode`
+  }))
+
+const identifier = (what: string) =>
+  printable(what, 1, 63).check(
+    Schema.makeFilter((text) => new TextEncoder().encode(text).length <= 63 ? undefined : `${what} is over 63 bytes`)
+  )
+
+const between = (minimum: number, maximum: number) =>
+  Schema.Int.check(
+    Schema.makeFilter((n) => n >= minimum && n <= maximum ? undefined : `must be from ${minimum} to ${maximum}`)
+  )
+
+/** An absolute http or https URL of at most 2048 characters, without credentials. */
+export const EndpointUrl = Schema.String.check(Schema.makeFilter((text) => {
+  if (text.length > 2048) return "must have at most 2048 characters"
+  // oxlint-disable-next-line no-control-regex
+  if (/[\u0000-\u0020\u007f\\]/.test(text)) return "must not contain spaces, backslashes or control characters"
+  const url = URL.parse(text)
+  if (url === null || !/^https?:\/\/[^/]/i.test(text)) return "must be an absolute http or https URL"
+  if (url.username !== "" || url.password !== "") return "must not contain credentials: use a header"
+  return url.hash === "" ? undefined : "must not contain a fragment"
+}))
+
+export const Events = Schema.Array(ChangeType).check(Schema.makeFilter((events) => {
+  if (events.length === 0) return "must name at least one of INSERT, UPDATE, DELETE, TRUNCATE"
+  return new Set(events).size === events.length ? undefined : "must not name an event twice"
+}))
+
+export const Secret = printable("secret", 1, 1024)
+
+export const DisabledReason = Schema.Literals(["paused", "gone", "failing", "table_missing"])
+export type DisabledReason = typeof DisabledReason.Type
+
+const fields = {
+  name: printable("name", 1, 200),
+  table_schema: identifier("table_schema"),
+  table_name: identifier("table_name"),
+  events: Events,
+  url: EndpointUrl,
+  headers: WebhookHeaders,
+  active: Schema.Boolean,
+  concurrency: between(1, 256),
+  timeout_ms: between(100, 60_000),
+  max_attempts: between(1, 20)
+}
+
+/** Defaults of a new webhook; contract, section 2. */
+export const defaults = {
+  table_schema: "public",
+  headers: {},
+  active: true,
+  concurrency: 16,
+  timeout_ms: 15_000,
+  max_attempts: 8
+} as const
+
+const orDefault = <K extends keyof typeof defaults>(key: K) =>
+  fields[key].pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults[key] as never)))
+
+/** The body of `POST /webhooks`. */
+export const WebhookCreate = Schema.Struct({
+  ...fields,
+  table_schema: orDefault("table_schema"),
+  headers: orDefault("headers"),
+  active: orDefault("active"),
+  concurrency: orDefault("concurrency"),
+  timeout_ms: orDefault("timeout_ms"),
+  max_attempts: orDefault("max_attempts"),
+  secret: Schema.optionalKey(Schema.NullOr(Secret))
+}).annotate({ identifier: "WebhookCreate" })
+export type WebhookCreate = typeof WebhookCreate.Type
+
+/** The body of `PATCH /webhooks/{id}`: any subset. A `secret` of null removes it. */
+export const WebhookPatch = Schema.Struct({
+  name: Schema.optionalKey(fields.name),
+  table_schema: Schema.optionalKey(fields.table_schema),
+  table_name: Schema.optionalKey(fields.table_name),
+  events: Schema.optionalKey(fields.events),
+  url: Schema.optionalKey(fields.url),
+  headers: Schema.optionalKey(fields.headers),
+  active: Schema.optionalKey(fields.active),
+  concurrency: Schema.optionalKey(fields.concurrency),
+  timeout_ms: Schema.optionalKey(fields.timeout_ms),
+  max_attempts: Schema.optionalKey(fields.max_attempts),
+  secret: Schema.optionalKey(Schema.NullOr(Secret))
+}).annotate({ identifier: "WebhookPatch" })
+export type WebhookPatch = typeof WebhookPatch.Type
+
+/** A webhook as the API shows it. Times are ISO 8601 in UTC; header values are masked; the secret is never shown. */
+export const Webhook = Schema.Struct({
+  id: WebhookId,
+  ...fields,
+  has_secret: Schema.Boolean,
+  fail_count: Schema.Int,
+  disabled_reason: Schema.NullOr(DisabledReason),
+  last_delivery_at: Schema.NullOr(Schema.String),
+  last_status_code: Schema.NullOr(Schema.Int),
+  created_at: Schema.String,
+  updated_at: Schema.String
+}).annotate({ identifier: "Webhook" })
+export type Webhook = typeof Webhook.Type

@@ -1,0 +1,83 @@
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Layer, type Redacted } from "effect"
+import { SqlError } from "effect/sql"
+import { DatabaseUnavailable } from "../domain/Errors.ts"
+
+/** How to reach PostgreSQL. */
+export interface DatabaseOptions {
+  readonly url: Redacted.Redacted
+  /** A direct connection for LISTEN, where `url` goes through a transaction pooler. */
+  readonly listenUrl?: Redacted.Redacted | undefined
+  /** `false` for poolers that cannot keep prepared statements. */
+  readonly prepare?: boolean | undefined
+  readonly maxConnections?: number | undefined
+  /** The largest body that is stored, in bytes: a message that carries one must fit. */
+  readonly maxPayload?: number | undefined
+}
+
+const away = new Set(["ConnectionError", "AuthenticationError"])
+
+/**
+ * Turns SQL failures into what a caller can act on: the database is away, or a defect of ours. For services whose
+ * statements cannot be refused for what a client sent.
+ */
+export const orUnavailable = <A, E, R>(
+  effect: Effect.Effect<A, E | SqlError.SqlError, R>
+): Effect.Effect<A, Exclude<E, SqlError.SqlError> | DatabaseUnavailable, R> =>
+  Effect.catchIf(
+    effect,
+    (error): error is Extract<E | SqlError.SqlError, SqlError.SqlError> => SqlError.isSqlError(error),
+    (error) =>
+      isAway(error)
+        ? Effect.fail(new DatabaseUnavailable({ detail: error.reason.message }))
+        : Effect.die(error)
+  ) as never
+
+/** Whether the failure says nothing about the statement, only that the server could not be asked. */
+export const isAway = (error: SqlError.SqlError): boolean => {
+  if (error.reason._tag !== "UnknownError") return away.has(error.reason._tag)
+  const code = sqlState(error)
+  // 57P01–57P03: shut down, crashed, starting up; 08: connection exceptions; 53: out of a resource.
+  return code === undefined || code.startsWith("57P0") || code.startsWith("08") || code.startsWith("53") ||
+    code === "25006"
+}
+
+/** The SQLSTATE that the server gave, if it did. */
+export const sqlState = (error: SqlError.SqlError): string | undefined => {
+  const cause = (error.reason as { readonly cause?: unknown }).cause
+  if (typeof cause !== "object" || cause === null || !("code" in cause)) return undefined
+  return typeof cause.code === "string" ? cause.code : undefined
+}
+
+const clientOptions = (options: DatabaseOptions, url: Redacted.Redacted, maxConnections: number) => ({
+  url,
+  applicationName: "truss-webhooks",
+  maxConnections,
+  prepare: options.prepare ?? true,
+  keepAlive: "30 seconds" as const,
+  connectTimeout: "10 seconds" as const,
+  maxMessageSize: Math.max(32 * 1048576, 2 * (options.maxPayload ?? 1048576) + 16 * 1048576),
+  // A session of ours must read and write the same whatever the role's or the database's defaults are.
+  startupParameters: { timezone: "UTC", datestyle: "ISO, MDY", standard_conforming_strings: "on" }
+})
+
+/** The client that the doorbell listens with: one direct connection. */
+export class ListenClient extends Context.Service<ListenClient, PgClient.PgClient>()("truss/services/ListenClient") {
+  static readonly layer = (options: DatabaseOptions) =>
+    Layer.effect(
+      ListenClient,
+      Effect.gen(function*() {
+        const context = yield* Layer.build(
+          Layer.fresh(PgClient.layer(clientOptions(options, options.listenUrl ?? options.url, 4)))
+        )
+        return Context.get(context, PgClient.PgClient)
+      })
+    )
+}
+
+/** `PgClient`, `SqlClient` and `ListenClient` on one database. */
+export const layerDatabase = (options: DatabaseOptions) =>
+  Layer.mergeAll(
+    PgClient.layer(clientOptions(options, options.url, options.maxConnections ?? 16)),
+    ListenClient.layer(options)
+  )

@@ -1,0 +1,27 @@
+import { defineConfig } from "vitest/config"
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/domain/**/*.test.ts", "test/Imports.test.ts"] } },
+      {
+        test: {
+          name: "integration",
+          include: ["test/{services,listener,http}/**/*.test.ts"],
+          globalSetup: ["test/support/globalSetup.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000
+        }
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          globalSetup: ["test/support/globalSetup.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 60_000
+        }
+      }
+    ]
+  }
+})
