@@ -21,8 +21,9 @@ const statements: ReadonlyArray<string> = [
     table_name text NOT NULL,
     UNIQUE (table_schema, table_name)
   )`,
+  `CREATE SEQUENCE truss.event_seq`,
   `CREATE TABLE truss.events (
-    seq bigint GENERATED ALWAYS AS IDENTITY,
+    seq bigint NOT NULL DEFAULT nextval('truss.event_seq'),
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     created_at timestamptz NOT NULL,
     table_id integer NOT NULL,
@@ -61,13 +62,15 @@ const statements: ReadonlyArray<string> = [
     seen pg_snapshot NOT NULL,
     target pg_snapshot,
     after_seq bigint NOT NULL DEFAULT 0,
+    gaps pg_snapshot[] NOT NULL DEFAULT '{}',
     fail_count integer NOT NULL DEFAULT 0,
     last_delivery_at timestamptz,
     last_status_code smallint
   ) WITH (fillfactor = 50)`,
 
+  `CREATE SEQUENCE truss.attempt_seq`,
   `CREATE TABLE truss.attempts (
-    seq bigint GENERATED ALWAYS AS IDENTITY,
+    seq bigint NOT NULL DEFAULT nextval('truss.attempt_seq'),
     nonce bigint NOT NULL,
     event_seq bigint NOT NULL,
     event_at timestamptz NOT NULL,

@@ -75,18 +75,15 @@ export const defaults = {
   max_attempts: 8
 } as const
 
-const orDefault = <K extends keyof typeof defaults>(key: K) =>
-  fields[key].pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults[key] as never)))
-
 /** The body of `POST /webhooks`. */
 export const WebhookCreate = Schema.Struct({
   ...fields,
-  table_schema: orDefault("table_schema"),
-  headers: orDefault("headers"),
-  active: orDefault("active"),
-  concurrency: orDefault("concurrency"),
-  timeout_ms: orDefault("timeout_ms"),
-  max_attempts: orDefault("max_attempts"),
+  table_schema: fields.table_schema.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.table_schema))),
+  headers: fields.headers.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.headers))),
+  active: fields.active.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.active))),
+  concurrency: fields.concurrency.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.concurrency))),
+  timeout_ms: fields.timeout_ms.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.timeout_ms))),
+  max_attempts: fields.max_attempts.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.max_attempts))),
   secret: Schema.optionalKey(Schema.NullOr(Secret))
 }).annotate({ identifier: "WebhookCreate" })
 export type WebhookCreate = typeof WebhookCreate.Type

@@ -30,7 +30,7 @@ const json = (row: string) =>
 // A bell above 1 is the time, in seconds since 1970, until which the listener sleeps and wants to be rung.
 const ring = `IF FOUND AND pg_sequence_last_value('truss.bell'::regclass) > 1
     AND pg_sequence_last_value('truss.bell'::regclass) > extract(epoch FROM clock_timestamp()) THEN
-    PERFORM pg_notify('truss', TG_ARGV[0]);
+    PERFORM pg_notify('truss', TG_ARGV[0] || ' ' || TG_OP);
   END IF;`
 
 const time = `',"timestamp":"' || to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.MS') || 'Z"`
@@ -129,9 +129,12 @@ export const captureHelpers: ReadonlyArray<string> = [
 
 /** The statements that make the functions write to partition `slot`, and a fingerprint to compare with what stands. */
 export const captureFunctionsFor = (slot: number): { statements: ReadonlyArray<string>; fingerprint: string } => {
-  const statements = [
+  const parts = [
     ...captureHelpers,
     ...Object.entries(bodies(slot)).map(([name, source]) => `${header(name)}$truss$${source}$truss$`)
   ]
-  return { statements, fingerprint: createHash("sha256").update(statements.join(";")).digest("hex") }
+  const fingerprint = createHash("sha256").update(parts.join(";")).digest("hex")
+  // The comment is what tells later starts that the functions are as they should be.
+  const statements = [...parts, `COMMENT ON FUNCTION truss.capture_insert() IS '${fingerprint}'`]
+  return { statements, fingerprint }
 }

@@ -58,7 +58,14 @@ const clientOptions = (options: DatabaseOptions, url: Redacted.Redacted, maxConn
   connectTimeout: "10 seconds" as const,
   maxMessageSize: Math.max(32 * 1048576, 2 * (options.maxPayload ?? 1048576) + 16 * 1048576),
   // A session of ours must read and write the same whatever the role's or the database's defaults are.
-  startupParameters: { timezone: "UTC", datestyle: "ISO, MDY", standard_conforming_strings: "on" }
+  // Plans are made while tables are small and live on when they have grown: only an index is right for both.
+  startupParameters: {
+    timezone: "UTC",
+    datestyle: "ISO, MDY",
+    standard_conforming_strings: "on",
+    enable_seqscan: "off",
+    jit: "off"
+  }
 })
 
 /** The client that the doorbell listens with: one direct connection. */

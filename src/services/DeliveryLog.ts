@@ -1,7 +1,12 @@
-import { Context, type Effect } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Layer } from "effect"
 import type { Outcome } from "../domain/Attempt.ts"
-import type { DatabaseUnavailable, InvalidParameter, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
+import { type AttemptRef, decodeAttemptId, encodeAttemptId } from "../domain/AttemptRef.ts"
+import { type DatabaseUnavailable, InvalidParameter, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
+import { decodeEventId, encodeEventId } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
+import { orUnavailable } from "./Database.ts"
 
 /** What `GET /webhooks/{id}/logs` can ask for. Times are ISO 8601; `from` is inclusive, `to` is not. */
 export interface LogQuery {
@@ -15,6 +20,94 @@ export interface LogQuery {
   readonly to?: Date | undefined
 }
 
+/** A page stops early when the payloads on it reach this many bytes; `next_cursor` goes on from there. */
+const pageBytes = 16 * 1048576
+
+interface Row {
+  readonly seq: number
+  readonly nonce: number
+  readonly webhook_id: string
+  readonly event_slot: number
+  readonly event_seq: number
+  readonly event_at: number
+  readonly table_id: number
+  readonly event_type: EventType
+  readonly attempt: number
+  readonly status_code: number | null
+  readonly response_body: string | null
+  readonly latency_ms: number
+  readonly error: string | null
+  readonly outcome: Outcome
+  readonly next_attempt_at: Date | null
+  readonly replay_of: number | null
+  readonly created_at: Date
+  readonly body: string | null
+  readonly total: number
+}
+
+/** The entry as JSON, its payload the very bytes that were sent. */
+const toJson = (row: Row): string => {
+  const head = JSON.stringify({
+    id: encodeAttemptId({ eventSeq: row.event_seq, nonce: row.nonce }),
+    webhook_id: row.webhook_id,
+    event_id: encodeEventId({ slot: row.event_slot, tableId: row.table_id, seq: row.event_seq, at: row.event_at }),
+    event_type: row.event_type,
+    attempt: row.attempt
+  })
+  const tail = JSON.stringify({
+    status_code: row.status_code,
+    response_body: row.response_body,
+    latency_ms: row.latency_ms,
+    error: row.error,
+    outcome: row.outcome,
+    next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
+    replay_of: row.replay_of === null
+      ? null
+      : encodeAttemptId({ eventSeq: row.event_seq, nonce: row.replay_of }),
+    created_at: row.created_at.toISOString()
+  })
+  return `${head.slice(0, -1)},"payload":${row.body ?? "null"},${tail.slice(1)}`
+}
+
+const selected = `a.seq::float8 AS seq, a.nonce::float8 AS nonce, a.webhook_id::text, a.event_slot,
+  a.event_seq::float8 AS event_seq, (extract(epoch FROM a.event_at) * 1000000)::float8 AS event_at, a.table_id,
+  a.event_type::text AS event_type, a.attempt, a.status_code, a.response_body,
+  round(a.latency_ms::numeric, 2)::float8 AS latency_ms, a.error, a.outcome::text AS outcome, a.next_attempt_at,
+  a.replay_of::float8 AS replay_of, a.created_at`
+
+const withBody = `LEFT JOIN LATERAL (
+    SELECT e.body FROM truss.events e
+    WHERE e.slot = a.event_slot AND e.table_id = a.table_id AND e.seq = a.event_seq AND e.created_at = a.event_at
+  ) e ON true`
+
+const listQuery = `
+  WITH page AS (
+    SELECT * FROM truss.attempts a
+    WHERE a.webhook_id = $1::uuid AND ($2::int8 IS NULL OR a.seq < $2)
+      AND ($3::text IS NULL OR a.event_type = $3::text::truss.event_type)
+      AND ($4::text IS NULL OR a.outcome = $4::text::truss.outcome)
+      AND ($5::int2 IS NULL OR a.status_code = $5)
+      AND ($6::int8 IS NULL OR a.event_seq = $6 AND a.event_slot = $7::int2)
+      AND ($8::timestamptz IS NULL OR a.created_at >= $8)
+      AND ($9::timestamptz IS NULL OR a.created_at < $9)
+    ORDER BY a.seq DESC LIMIT $10
+  ), sized AS (
+    SELECT a.*, e.body, count(*) OVER () AS total,
+      coalesce(sum(octet_length(e.body)) OVER (ORDER BY a.seq DESC) - octet_length(e.body), 0) AS before
+    FROM page a ${withBody}
+  )
+  SELECT ${selected}, a.body, a.total::float8 AS total FROM sized a
+  WHERE a.before < ${pageBytes} ORDER BY a.seq DESC`
+
+/** The delivery that a replay repeats. */
+export interface LoggedDelivery {
+  readonly webhookId: WebhookId
+  readonly ref: AttemptRef
+  readonly event: { readonly slot: number; readonly tableId: number; readonly seq: number; readonly at: number }
+  readonly eventType: EventType
+  readonly body: string
+}
+
 /** The append-only log of attempts. Entries come as JSON text, so that no digit of a payload is lost on the way. */
 export class DeliveryLog extends Context.Service<DeliveryLog, {
   /** `{"data":[entry…],"next_cursor":…}`, newest first. */
@@ -26,4 +119,78 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
     webhookId: string,
     logId: string
   ): Effect.Effect<string, WebhookNotFound | LogEntryNotFound | DatabaseUnavailable>
-}>()("truss/services/DeliveryLog") {}
+  /** What a replay needs: the exact bytes; not found once they are past retention. */
+  delivery(
+    webhookId: string,
+    logId: string
+  ): Effect.Effect<LoggedDelivery, WebhookNotFound | LogEntryNotFound | DatabaseUnavailable>
+}>()("truss/services/DeliveryLog") {
+  static readonly layer = Layer.effect(
+    DeliveryLog,
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+
+      const known = Effect.fnUntraced(function*(id: string) {
+        if (!isWebhookId(id)) return yield* new WebhookNotFound({ id })
+        const rows = yield* sql`SELECT FROM truss.webhooks WHERE id = ${id}::text::uuid`
+        return rows.length > 0 ? id : yield* new WebhookNotFound({ id })
+      })
+
+      const list = Effect.fn("DeliveryLog.list")(function*(id: string, query: LogQuery) {
+        const webhookId = yield* known(id)
+        const event = query.event_id === undefined ? undefined : decodeEventId(query.event_id)
+        if (query.event_id !== undefined && event === undefined) return `{"data":[],"next_cursor":null}`
+        const before = query.cursor === undefined ? undefined : Number.parseInt(query.cursor, 36)
+        if (before !== undefined && (!Number.isSafeInteger(before) || before.toString(36) !== query.cursor)) {
+          return yield* new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" })
+        }
+        const rows = yield* sql.unsafe<Row>(listQuery, [
+          webhookId,
+          before === undefined ? null : String(before),
+          query.event_type ?? null,
+          query.outcome ?? null,
+          query.status_code ?? null,
+          event === undefined ? null : String(event.seq),
+          event === undefined ? null : event.slot,
+          query.from?.toISOString() ?? null,
+          query.to?.toISOString() ?? null,
+          query.limit + 1
+        ])
+        const page = rows.slice(0, query.limit)
+        const more = page.length > 0 && rows[0]!.total > page.length
+        const next = more ? JSON.stringify(page.at(-1)!.seq.toString(36)) : "null"
+        return `{"data":[${page.map(toJson).join(",")}],"next_cursor":${next}}`
+      }, orUnavailable)
+
+      const find = Effect.fnUntraced(function*(id: string, logId: string) {
+        const webhookId = yield* known(id)
+        const ref = decodeAttemptId(logId)
+        if (ref === undefined) return yield* new LogEntryNotFound({ id: logId })
+        const [row] = yield* sql.unsafe<Row>(
+          `SELECT ${selected}, e.body, 1::float8 AS total FROM truss.attempts a ${withBody}
+          WHERE a.webhook_id = $1::uuid AND a.event_seq = $2::int8 AND a.nonce = $3::int8`,
+          [webhookId, String(ref.eventSeq), String(ref.nonce)]
+        )
+        return row ?? (yield* new LogEntryNotFound({ id: logId }))
+      })
+
+      const get = Effect.fn("DeliveryLog.get")((id: string, logId: string) =>
+        find(id, logId).pipe(Effect.map(toJson), orUnavailable)
+      )
+
+      const delivery = Effect.fn("DeliveryLog.delivery")(function*(id: string, logId: string) {
+        const row = yield* find(id, logId)
+        if (row.body === null) return yield* new LogEntryNotFound({ id: logId })
+        return {
+          webhookId: row.webhook_id as WebhookId,
+          ref: { eventSeq: row.event_seq, nonce: row.nonce },
+          event: { slot: row.event_slot, tableId: row.table_id, seq: row.event_seq, at: row.event_at },
+          eventType: row.event_type,
+          body: row.body
+        }
+      }, orUnavailable)
+
+      return DeliveryLog.of({ list, get, delivery })
+    })
+  )
+}

@@ -70,7 +70,9 @@ const copyPackage = Effect.fnUntraced(function*(from: string, list: string | und
   const draft = yield* io(() => mkdtemp(`${to}.`))
   yield* Effect.gen(function*() {
     for (const part of ["bin", "lib", "share"]) {
-      yield* io(() => cp(join(from, "native", part), join(draft, "native", part), { recursive: true, verbatimSymlinks: true }))
+      yield* io(() =>
+        cp(join(from, "native", part), join(draft, "native", part), { recursive: true, verbatimSymlinks: true })
+      )
     }
     yield* makeLinks(draft, list)
     yield* io(async () => {

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { randomBytes } from "node:crypto"
 import { chmod, chown, lchown, lstat, mkdir, mkdtemp, readdir, readFile, realpath, rename } from "node:fs/promises"
 import { rm, stat, symlink, writeFile } from "node:fs/promises"
-import { join, resolve, sep } from "node:path"
+import { dirname, join, resolve, sep } from "node:path"
 import { type Binaries, findBinaries } from "./EmbeddedPostgresBinaries.ts"
 import { EmbeddedPostgresError } from "./EmbeddedPostgresError.ts"
 import { type Identity, run } from "./EmbeddedPostgresProcess.ts"
@@ -18,7 +18,8 @@ const dataFolderError = (message: string) => new EmbeddedPostgresError({ reason:
 const io = <A>(evaluate: () => Promise<A>) =>
   Effect.tryPromise({
     try: evaluate,
-    catch: (cause) => dataFolderError(`PostgreSQL's data folder cannot be used: ${cause instanceof Error ? cause.message : cause}`)
+    catch: (cause) =>
+      dataFolderError(`PostgreSQL's data folder cannot be used: ${cause instanceof Error ? cause.message : cause}`)
   })
 
 const canEnter = Effect.fnUntraced(function*(identity: Identity | undefined, folder: string) {
@@ -36,13 +37,9 @@ const initialize = Effect.fnUntraced(function*(home: string, identity: Identity 
     await chown(data, identity.uid, identity.gid)
     await chown(password, identity.uid, identity.gid)
   })
-  const locale = Number.parseInt(binaries.version) >= 17
-    ? ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-    : ["--locale=C"]
-  const { ok, output } = yield* run(identity, binaries.initdb, [
-    ...["-D", data, "-U", "postgres", "-E", "UTF8", ...locale],
-    ...["--auth=scram-sha-256", `--pwfile=${password}`, "--no-sync", "--no-instructions"]
-  ])
+  const flags = ["--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", `--pwfile=${password}`, "--no-instructions"]
+  if (Number.parseInt(binaries.version) >= 17) flags.push("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+  const { ok, output } = yield* run(identity, binaries.initdb, ["-D", data, "-U", "postgres", ...flags])
   if (ok) return
   if (output.includes("could not look up effective user ID")) {
     return yield* new EmbeddedPostgresError({
@@ -60,7 +57,8 @@ const removeOldDrafts = Effect.fnUntraced(function*(dataDir: string) {
     const pid = Number(/^postgres\.(\d+)\.\w+$/.exec(name)?.[1] ?? Number.NaN)
     if (Number.isNaN(pid) || pid === process.pid) continue
     const alive = yield* Effect.orElseSucceed(Effect.try(() => process.kill(pid, 0)), () => false)
-    if (!alive) yield* io(() => rm(join(dataDir, name), { recursive: true, force: true }))
+    // Its initdb may still be running, and will then be gone by another start.
+    if (!alive) yield* Effect.ignore(Effect.tryPromise(() => rm(join(dataDir, name), { recursive: true, force: true })))
   }
 })
 
@@ -90,12 +88,14 @@ const create = Effect.fnUntraced(function*(
   yield* Effect.gen(function*() {
     if (identity !== undefined) yield* io(() => chmod(draft, 0o711))
     if (!(yield* canEnter(identity, draft))) {
-      return yield* dataFolderError(`PostgreSQL does not run as root, and uid ${identity?.uid} cannot enter ${draft}`)
+      return yield* dataFolderError(
+        `PostgreSQL does not run as root, and uid ${identity?.uid} cannot enter ${draft}: ` +
+          `start it as an ordinary user, or set DATABASE_URL to a server`
+      )
     }
     const binaries = yield* findBinaries({ home: draft, identity, package: packageName })
     yield* initialize(draft, identity, binaries)
-    const published = yield* Effect.option(Effect.tryPromise(() => publish(link)))
-    if (published._tag === "None") yield* io(() => rm(draft, { recursive: true }))
+    yield* Effect.catch(Effect.tryPromise(() => publish(link)), () => io(() => rm(draft, { recursive: true })))
   }).pipe(Effect.onError(() => Effect.promise(() => rm(draft, { recursive: true, force: true }))))
 })
 
@@ -111,8 +111,8 @@ const identityOf = Effect.fnUntraced(function*(data: string) {
   if (self === undefined || uid === self && self !== 0) return undefined
   if (self !== 0) {
     return yield* dataFolderError(
-      `${data} belongs to uid ${uid}, not to you (uid ${self}); was it made by root? Give it to your user with chown -R, ` +
-        `or use another data folder`
+      `${data} belongs to uid ${uid}, not to you (uid ${self}); was it made by root? Give it to your user ` +
+        `(chown -R ${self} ${dirname(data)}), or use another data folder`
     )
   }
   if (uid !== 0) return { uid, gid }
@@ -129,14 +129,20 @@ const identityOf = Effect.fnUntraced(function*(data: string) {
  */
 export const openFolder = Effect.fnUntraced(function*(options: {
   readonly dataDir: string
-  readonly package: string | undefined
+  readonly package?: string | undefined
 }) {
   const dataDir = resolve(options.dataDir)
   const link = join(dataDir, "postgres")
   yield* io(() => mkdir(dataDir, { recursive: true }))
   const exists = yield* Effect.orElseSucceed(Effect.as(Effect.tryPromise(() => lstat(link)), true), () => false)
   if (!exists) yield* create(dataDir, link, process.getuid?.() === 0 ? nobody : undefined, options.package)
-  const home = yield* io(() => realpath(link))
+  const home = yield* Effect.mapError(
+    io(() => realpath(link)),
+    ({ message }) =>
+      dataFolderError(
+        `${message}. If that is a link whose target is gone for good, remove it to start with an empty database`
+      )
+  )
   const data = join(home, "data")
   const identity = yield* identityOf(data)
   if (!(yield* canEnter(identity, data))) {

@@ -1,7 +1,8 @@
-import { Deferred, Effect } from "effect"
-import { execFile, spawn } from "node:child_process"
+import { Deferred, Effect, Option } from "effect"
+import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { readFile, readlink, rm } from "node:fs/promises"
+import { EmbeddedPostgresError } from "./EmbeddedPostgresError.ts"
 
 /** The user that PostgreSQL runs as, where it is not the one we run as. */
 export interface Identity {
@@ -81,27 +82,38 @@ export const findServer = Effect.fnUntraced(function*(data: string) {
   return undefined
 })
 
-const signal = (pid: number, name: NodeJS.Signals) => Effect.ignore(Effect.try(() => process.kill(pid, name)))
-
-/** Stops a server that is not our child: fast shutdown, after 10 s immediate shutdown. */
-export const stopServer = Effect.fnUntraced(function*(pid: number) {
-  const gone = inspect(pid).pipe(
-    Effect.delay("10 millis"),
-    Effect.repeat({ until: (found) => found === undefined })
-  )
-  yield* signal(pid, "SIGINT")
-  yield* Effect.timeoutOrElse(gone, {
-    duration: "10 seconds",
-    orElse: () => Effect.andThen(signal(pid, "SIGQUIT"), gone)
-  })
+// Fast shutdown, then immediate shutdown; the last is for a postmaster that handles no signals.
+const stop = Effect.fnUntraced(function*(send: (name: NodeJS.Signals) => void, gone: Effect.Effect<unknown>) {
+  for (const name of ["SIGINT", "SIGQUIT", "SIGKILL"] as const) {
+    yield* Effect.ignore(Effect.try(() => send(name)))
+    if (Option.isSome(yield* Effect.timeoutOption(gone, "10 seconds"))) return
+  }
 })
 
-// Its stdin is a pipe from us, which ends however we end. It signals only while the lock file names the same server.
+/** Stops a server that is not our child: fast shutdown, after 10 s immediate shutdown. */
+export const stopServer = (pid: number) =>
+  stop(
+    (name) => process.kill(pid, name),
+    inspect(pid).pipe(Effect.delay("10 millis"), Effect.repeat({ until: (found) => found === undefined }))
+  )
+
+/** `args` follow `-D data`; `log` gets all output. */
+export interface SpawnOptions {
+  readonly postgres: string
+  readonly data: string
+  readonly args: ReadonlyArray<string>
+  readonly log: string
+  readonly identity: Identity | undefined
+}
+
+// Its stdin is a pipe from us, which ends however we end. It waits for a server that has only just
+// started, and signals it only while the lock file names it.
 const watchdogScript = `read -r pid || exit
 read -r _
+until [ -s "$1" ]; do kill -0 "$pid" || exit; sleep 0.1; done
 read -r running < "$1" && [ "$running" = "$pid" ] && kill -INT "$pid"`
 
-const spawnPair = (options: SpawnOptions, owner: string, exited: Deferred.Deferred<string>) => {
+const spawnWatched = (options: SpawnOptions, owner: string, exited: Deferred.Deferred<string>) => {
   const log = openSync(options.log, "a", 0o600)
   // Detached: Ctrl-C goes to a terminal's whole foreground group, and we need the server until our work has ended.
   const server = spawn(options.postgres, ["-D", options.data, ...options.args, "-c", owner], {
@@ -117,7 +129,11 @@ const spawnPair = (options: SpawnOptions, owner: string, exited: Deferred.Deferr
   server.once("error", (error) => end(error.message))
   server.once("exit", (code, name) => end(name === null ? `exit code ${code}` : `signal ${name}`))
   server.unref()
-  if (process.platform === "win32") return { server, watchdog: undefined }
+  if (process.platform !== "win32") watch(server, options)
+  return server
+}
+
+const watch = (server: ChildProcess, options: SpawnOptions) => {
   const watchdog = spawn("/bin/sh", ["-c", watchdogScript, "truss-watchdog", `${options.data}/postmaster.pid`], {
     ...options.identity,
     cwd: "/",
@@ -129,16 +145,7 @@ const spawnPair = (options: SpawnOptions, owner: string, exited: Deferred.Deferr
   watchdog.stdin.once("error", () => {})
   watchdog.stdin.write(`${server.pid}\n`)
   watchdog.unref()
-  return { server, watchdog }
-}
-
-/** `args` follow `-D data`; `log` gets all output. */
-export interface SpawnOptions {
-  readonly postgres: string
-  readonly data: string
-  readonly args: ReadonlyArray<string>
-  readonly log: string
-  readonly identity: Identity | undefined
+  server.once("exit", () => watchdog.kill("SIGKILL"))
 }
 
 /**
@@ -148,17 +155,16 @@ export interface SpawnOptions {
 export const spawnServer = Effect.fnUntraced(function*(options: SpawnOptions) {
   const owner = yield* ownerSetting
   const exited = yield* Deferred.make<string>()
-  const { server } = yield* Effect.acquireRelease(
-    Effect.try(() => spawnPair(options, owner, exited)),
-    Effect.fnUntraced(function*({ server, watchdog }) {
+  const server = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () => spawnWatched(options, owner, exited),
+      catch: (cause) =>
+        new EmbeddedPostgresError({ reason: "StartFailed", message: `The embedded PostgreSQL did not start: ${cause}` })
+    }),
+    (server) => {
       server.ref()
-      server.kill("SIGINT")
-      yield* Effect.timeoutOrElse(Deferred.await(exited), {
-        duration: "10 seconds",
-        orElse: () => Effect.andThen(Effect.sync(() => server.kill("SIGQUIT")), Deferred.await(exited))
-      })
-      watchdog?.stdin.end()
-    })
+      return stop((name) => server.kill(name), Deferred.await(exited))
+    }
   )
   return { pid: server.pid ?? 0, exited: Deferred.await(exited) }
 })

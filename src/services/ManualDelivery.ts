@@ -1,6 +1,16 @@
-import { Context, type Effect } from "effect"
-import type { AttemptError } from "../domain/Attempt.ts"
-import type { DatabaseUnavailable, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
+import { PgClient } from "@effect/sql-pg"
+import { Clock, Context, Effect, Layer, Random } from "effect"
+import { type Answer, type AttemptError, isSuccess } from "../domain/Attempt.ts"
+import { encodeAttemptId, nonceLimit } from "../domain/AttemptRef.ts"
+import { type DatabaseUnavailable, type LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
+import type { EventRef } from "../domain/EventRef.ts"
+import type { EventType } from "../domain/EventType.ts"
+import { fold } from "../domain/FailCount.ts"
+import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
+import { Cursors } from "./Cursors.ts"
+import { orUnavailable } from "./Database.ts"
+import { DeliveryLog } from "./DeliveryLog.ts"
+import { type Delivery, type Send, Sender } from "./Sender.ts"
 
 export interface TestResult {
   readonly log_id: string
@@ -19,4 +29,137 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
     webhookId: string,
     logId: string
   ): Effect.Effect<string, WebhookNotFound | LogEntryNotFound | DatabaseUnavailable>
-}>()("truss/services/ManualDelivery") {}
+}>()("truss/services/ManualDelivery") {
+  static readonly layer = Layer.effect(
+    ManualDelivery,
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const cursors = yield* Cursors
+      const log = yield* DeliveryLog
+      const sender = yield* Sender
+
+      const endpoint = Effect.fnUntraced(function*(id: string) {
+        if (!isWebhookId(id)) return yield* new WebhookNotFound({ id })
+        const [row] = yield* sql<{
+          table_id: number
+          url: string
+          headers: string
+          secret: string | null
+          timeout_ms: number
+        }>`SELECT table_id, url, headers::text AS headers, secret, timeout_ms FROM truss.webhooks
+          WHERE id = ${id}::text::uuid`
+        if (row === undefined) return yield* new WebhookNotFound({ id })
+        const send = sender.to({
+          url: row.url,
+          headers: JSON.parse(row.headers),
+          secret: row.secret,
+          timeoutMs: row.timeout_ms
+        })
+        return { id, tableId: row.table_id, send }
+      })
+
+      const post = (send: Send, delivery: Delivery) =>
+        Effect.callback<Answer>((resume) => {
+          const cancel = send(delivery, (answer) => resume(Effect.succeed(answer)))
+          return Effect.sync(cancel)
+        })
+
+      /** Sends once and appends what came of it: a manual delivery is never retried. */
+      const deliver = Effect.fnUntraced(function*(
+        target: { readonly id: WebhookId; readonly send: Send },
+        event: { readonly ref: EventRef; readonly eventType: EventType; readonly body: string },
+        replayOf: number | null
+      ) {
+        const nonce = yield* Random.nextIntBetween(0, nonceLimit)
+        const createdAt = yield* Clock.currentTimeMillis
+        const answer = yield* post(target.send, { ...event, nonce })
+        const outcome = isSuccess(answer) ? "success" as const : "failed" as const
+        const record = {
+          ref: event.ref,
+          eventType: event.eventType,
+          nonce,
+          attempt: 1,
+          createdAt,
+          statusCode: answer.statusCode,
+          responseBody: answer.responseBody,
+          latencyMs: answer.latencyMs,
+          error: answer.error,
+          outcome,
+          nextAttemptAt: null,
+          replayOf,
+          wasDue: false
+        }
+        const written = yield* cursors.append(target.id, [record], fold([{ eventType: event.eventType, answer }]))
+        if (!written) return yield* new WebhookNotFound({ id: target.id })
+        return { logId: encodeAttemptId({ eventSeq: event.ref.seq, nonce }), answer }
+      })
+
+      // A row shaped like the table: every column of its type's zero, through the function that captures changes, so
+      // that a test looks like what will come. Without the table, an empty row.
+      const testEvent = Effect.fnUntraced(function*(tableId: number) {
+        const [table] = yield* sql<{ schema: string; name: string; columns: ReadonlyArray<string>; types: ReadonlyArray<string> }>`
+          SELECT t.table_schema AS schema, t.table_name AS name,
+            ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+              AND NOT a.attisdropped AND a.attgenerated <> 'v' ORDER BY a.attnum) AS columns,
+            ARRAY(SELECT y.typcategory::text || CASE WHEN y.typname IN ('json', 'jsonb', 'uuid') THEN y.typname ELSE '' END
+              FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
+              ORDER BY a.attnum) AS types
+          FROM truss.tables t
+          LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
+            ON n.nspname = t.table_schema AND c.relname = t.table_name
+          WHERE t.id = ${tableId}`
+        const now = new Date(yield* Clock.currentTimeMillis).toISOString()
+        const row = Object.fromEntries(
+          table!.columns.map((column, i) => [column, example(table!.types[i] ?? "", now)])
+        )
+        const body = JSON.stringify({
+          event: "TEST",
+          schema: table!.schema,
+          table: table!.name,
+          row,
+          old_row: null,
+          timestamp: now
+        })
+        const [event] = yield* sql<{ slot: number; seq: number; at: number }>`
+          INSERT INTO truss.events (created_at, table_id, slot, event_type, body)
+          SELECT clock_timestamp(), ${tableId}, max(slot), 'TEST', ${body} FROM truss.slots
+          RETURNING slot, seq::float8 AS seq, (extract(epoch FROM created_at) * 1000000)::float8 AS at`
+        return { ref: { ...event!, tableId }, eventType: "TEST" as const, body }
+      })
+
+      const test = Effect.fn("ManualDelivery.test")(function*(webhookId: string) {
+        const target = yield* endpoint(webhookId)
+        const { answer, logId } = yield* deliver(target, yield* testEvent(target.tableId), null)
+        return {
+          log_id: logId,
+          status_code: answer.statusCode,
+          response_body: answer.responseBody,
+          latency_ms: Math.round(answer.latencyMs * 100) / 100,
+          error: answer.error
+        }
+      }, orUnavailable)
+
+      const replay = Effect.fn("ManualDelivery.replay")(function*(webhookId: string, logId: string) {
+        const target = yield* endpoint(webhookId)
+        const original = yield* log.delivery(webhookId, logId)
+        const event = { ref: original.event, eventType: original.eventType, body: original.body }
+        const again = yield* deliver(target, event, original.ref.nonce)
+        return yield* log.get(webhookId, again.logId)
+      }, orUnavailable)
+
+      return ManualDelivery.of({ test, replay })
+    })
+  )
+}
+
+/** An example value by the category of a type (`pg_type.typcategory`), as a row of the table would show it. */
+const example = (type: string, now: string): unknown => {
+  if (type.endsWith("json") || type.endsWith("jsonb")) return {}
+  if (type.endsWith("uuid")) return "00000000-0000-0000-0000-000000000000"
+  if (type === "N") return 0
+  if (type === "B") return false
+  if (type === "A") return []
+  if (type === "D") return now
+  return type === "S" ? "test" : null
+}

@@ -1,12 +1,26 @@
-import { Context, type Effect } from "effect"
-import type {
-  DatabaseUnavailable,
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Layer, PubSub } from "effect"
+import {
+  type DatabaseUnavailable,
   InvalidParameter,
-  TableLocked,
-  TableNotWatchable,
+  type TableLocked,
+  type TableNotWatchable,
   WebhookNotFound
 } from "../domain/Errors.ts"
-import type { Webhook, WebhookCreate, WebhookPatch } from "../domain/Webhook.ts"
+import type { ChangeType } from "../domain/EventType.ts"
+import {
+  type DisabledReason,
+  isWebhookId,
+  type Webhook,
+  type WebhookCreate,
+  type WebhookId,
+  type WebhookPatch
+} from "../domain/Webhook.ts"
+import { maskedValue, type WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import { Capture, withTriggerLock } from "./Capture.ts"
+import { orUnavailable } from "./Database.ts"
+import { plain } from "./PgArray.ts"
+import { lookUpTable } from "./WatchedTable.ts"
 
 /** One page of a list, newest last for webhooks, newest first for logs. */
 export interface WebhookPage {
@@ -22,6 +36,85 @@ export interface WebhookQuery {
   readonly active?: boolean | undefined
 }
 
+/** Tells the parts of this process that a webhook was created, changed or deleted. Other processes hear it by NOTIFY. */
+export class WebhookChanges extends Context.Service<WebhookChanges, PubSub.PubSub<WebhookId>>()(
+  "truss/services/WebhookChanges"
+) {
+  static readonly layer = Layer.effect(WebhookChanges, PubSub.sliding<WebhookId>(4096))
+}
+
+interface Row {
+  readonly id: WebhookId
+  readonly name: string
+  readonly table_id: number
+  readonly table_schema: string
+  readonly table_name: string
+  readonly events: ReadonlyArray<ChangeType>
+  readonly url: string
+  readonly headers: string
+  readonly has_secret: boolean
+  readonly active: boolean
+  readonly disabled_reason: DisabledReason | null
+  readonly concurrency: number
+  readonly timeout_ms: number
+  readonly max_attempts: number
+  readonly fail_count: number
+  readonly last_delivery_at: Date | null
+  readonly last_status_code: number | null
+  readonly created_at: Date
+  readonly updated_at: Date
+  readonly position: string
+}
+
+const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w.events::text[], w.url,
+  w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.concurrency, w.timeout_ms,
+  w.max_attempts, c.fail_count, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
+  w.created_at::text AS position`
+const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
+
+const toWebhook = (row: Row): Webhook => ({
+  id: row.id,
+  name: row.name,
+  table_schema: row.table_schema,
+  table_name: row.table_name,
+  events: row.events,
+  url: row.url,
+  headers: Object.fromEntries(Object.keys(JSON.parse(row.headers)).map((name) => [name, maskedValue])),
+  has_secret: row.has_secret,
+  active: row.active,
+  concurrency: row.concurrency,
+  timeout_ms: row.timeout_ms,
+  max_attempts: row.max_attempts,
+  fail_count: row.fail_count,
+  disabled_reason: row.disabled_reason,
+  last_delivery_at: row.last_delivery_at?.toISOString() ?? null,
+  last_status_code: row.last_status_code,
+  created_at: row.created_at.toISOString(),
+  updated_at: row.updated_at.toISOString()
+})
+
+/** What is stored when headers are written over others: a masked value keeps the one that is there. */
+const mergeHeaders = (next: WebhookHeaders, now: WebhookHeaders): WebhookHeaders => {
+  const stored = new Map(Object.entries(now).map(([name, value]) => [name.toLowerCase(), value]))
+  return Object.fromEntries(
+    Object.entries(next).map(([name, value]) => [
+      name,
+      value === maskedValue ? stored.get(name.toLowerCase()) ?? value : value
+    ])
+  )
+}
+
+const encodeCursor = (row: Row): string => Buffer.from(`${row.position} ${row.id}`).toString("base64url")
+
+const decodeCursor = (cursor: string): Effect.Effect<readonly [string, string], InvalidParameter> => {
+  const match = /^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d(?::?\d\d)?) ([0-9a-f-]{36})$/.exec(
+    Buffer.from(cursor, "base64url").toString()
+  )
+  return match !== null && isWebhookId(match[2]!)
+    ? Effect.succeed([match[1]!, match[2]])
+    : Effect.fail(new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" }))
+}
+
 /** The registered webhooks. Creating, changing and deleting installs and drops triggers, and tells the dispatcher. */
 export class Webhooks extends Context.Service<Webhooks, {
   create(input: WebhookCreate): Effect.Effect<Webhook, TableNotWatchable | TableLocked | DatabaseUnavailable>
@@ -32,4 +125,165 @@ export class Webhooks extends Context.Service<Webhooks, {
     input: WebhookPatch
   ): Effect.Effect<Webhook, WebhookNotFound | TableNotWatchable | TableLocked | DatabaseUnavailable>
   remove(id: string): Effect.Effect<void, WebhookNotFound | TableLocked | DatabaseUnavailable>
-}>()("truss/services/Webhooks") {}
+}>()("truss/services/Webhooks") {
+  static readonly layer = Layer.effect(
+    Webhooks,
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const capture = yield* Capture
+      const changes = yield* WebhookChanges
+      const scope = yield* Effect.scope
+
+      const announce = (id: WebhookId) => sql`SELECT pg_notify('truss', ${`webhook ${id}`})`
+      const tell = (id: WebhookId) => PubSub.publish(changes, id)
+
+      const byId = (id: WebhookId) =>
+        Effect.flatMap(
+          sql.unsafe<Row>(`SELECT ${columns} FROM ${from} WHERE w.id = $1::uuid`, [id]),
+          (rows) => rows[0] === undefined ? new WebhookNotFound({ id }) : Effect.succeed(rows[0])
+        )
+
+      const known = (id: string) =>
+        isWebhookId(id) ? Effect.succeed(id) : Effect.fail(new WebhookNotFound({ id }))
+
+      const tableId = Effect.fnUntraced(function*(schema: string, name: string) {
+        yield* Effect.provideService(lookUpTable(schema, name), PgClient.PgClient, sql)
+        const [row] = yield* sql<{ id: number }>`
+          INSERT INTO truss.tables (table_schema, table_name) VALUES (${schema}, ${name})
+          ON CONFLICT (table_schema, table_name) DO UPDATE SET table_name = excluded.table_name RETURNING id`
+        return row!.id
+      })
+
+      const create = Effect.fn("Webhooks.create")((input: WebhookCreate) =>
+        withTriggerLock(
+          sql,
+          `${input.table_schema}.${input.table_name}`,
+          Effect.gen(function*() {
+            const table = yield* tableId(input.table_schema, input.table_name)
+            const [row] = yield* sql<{ id: WebhookId }>`
+              INSERT INTO truss.webhooks
+                (name, table_id, events, url, headers, secret, active, disabled_reason, concurrency, timeout_ms, max_attempts)
+              VALUES (${input.name}, ${table}, ${plain(input.events)}::text::truss.event_type[], ${input.url},
+                ${JSON.stringify(input.headers)}::text::json, ${input.secret ?? null}, ${input.active},
+                ${input.active ? null : "paused"}, ${input.concurrency}, ${input.timeout_ms}, ${input.max_attempts})
+              RETURNING id::text`
+            const id = row!.id
+            yield* sql`
+              INSERT INTO truss.cursors (webhook_id, seen, gaps)
+              SELECT ${id}::text::uuid, pg_current_snapshot(),
+                CASE WHEN ${input.active} THEN '{}' ELSE ARRAY[pg_current_snapshot()] END`
+            yield* capture.sync(table)
+            yield* announce(id)
+            return yield* byId(id)
+          })
+        ).pipe(
+          Effect.tap((row) => tell(row.id)),
+          Effect.map(toWebhook),
+          Effect.catchTag("WebhookNotFound", Effect.die),
+          orUnavailable
+        )
+      )
+
+      const list = Effect.fn("Webhooks.list")(function*(query: WebhookQuery) {
+        const after = query.cursor === undefined ? undefined : yield* decodeCursor(query.cursor)
+        const rows = yield* sql.unsafe<Row>(
+          `SELECT ${columns} FROM ${from}
+          WHERE ($1::text IS NULL OR t.table_name = $1 OR t.table_schema || '.' || t.table_name = $1)
+            AND ($2::boolean IS NULL OR w.active = $2)
+            AND ($3::timestamptz IS NULL OR (w.created_at, w.id) > ($3, $4::uuid))
+          ORDER BY w.created_at, w.id LIMIT $5`,
+          [query.table ?? null, query.active ?? null, after?.[0] ?? null, after?.[1] ?? null, query.limit + 1]
+        )
+        const page = rows.slice(0, query.limit)
+        const last = page.at(-1)
+        return {
+          data: page.map(toWebhook),
+          next_cursor: rows.length > page.length && last !== undefined ? encodeCursor(last) : null
+        }
+      }, orUnavailable)
+
+      const get = Effect.fn("Webhooks.get")((id: string) =>
+        Effect.flatMap(known(id), byId).pipe(Effect.map(toWebhook), orUnavailable)
+      )
+
+      const write = Effect.fnUntraced(function*(id: WebhookId, input: WebhookPatch, table: number) {
+        const [stored] = yield* sql<{ headers: string; secret: string | null }>`
+          SELECT headers::text, secret FROM truss.webhooks WHERE id = ${id}::text::uuid`
+        const headers = input.headers === undefined
+          ? stored!.headers
+          : JSON.stringify(mergeHeaders(input.headers, JSON.parse(stored!.headers)))
+        yield* sql`
+          UPDATE truss.webhooks SET table_id = ${table}, headers = ${headers}::text::json,
+            secret = ${input.secret === undefined ? stored!.secret : input.secret},
+            name = coalesce(${input.name ?? null}::text, name),
+            url = coalesce(${input.url ?? null}::text, url),
+            events = coalesce(${
+          input.events === undefined ? null : plain(input.events)
+        }::text::truss.event_type[], events),
+            active = coalesce(${input.active ?? null}::boolean, active),
+            disabled_reason = CASE ${input.active ?? null}::boolean
+              WHEN true THEN NULL WHEN false THEN 'paused' ELSE disabled_reason END,
+            concurrency = coalesce(${input.concurrency ?? null}::int, concurrency),
+            timeout_ms = coalesce(${input.timeout_ms ?? null}::int, timeout_ms),
+            max_attempts = coalesce(${input.max_attempts ?? null}::int, max_attempts),
+            updated_at = clock_timestamp()
+          WHERE id = ${id}::text::uuid`
+      })
+
+      const patch = Effect.fn("Webhooks.patch")(function*(id: string, input: WebhookPatch) {
+        const webhookId = yield* known(id)
+        const before = yield* byId(webhookId)
+        const schema = input.table_schema ?? before.table_schema
+        const name = input.table_name ?? before.table_name
+        const row = yield* withTriggerLock(
+          sql,
+          `${schema}.${name}`,
+          Effect.gen(function*() {
+            yield* sql`SELECT FROM truss.webhooks WHERE id = ${webhookId}::text::uuid FOR UPDATE`
+            const now = yield* byId(webhookId)
+            const moves = schema !== now.table_schema || name !== now.table_name
+            const table = moves ? yield* tableId(schema, name) : now.table_id
+            yield* write(webhookId, input, table)
+            if (input.active !== undefined && input.active !== now.active) {
+              yield* sql`UPDATE truss.cursors SET gaps = gaps || pg_current_snapshot()
+                WHERE webhook_id = ${webhookId}::text::uuid`
+            }
+            if (moves) {
+              yield* sql`UPDATE truss.cursors SET seen = pg_current_snapshot(), target = NULL, after_seq = 0,
+                gaps = CASE WHEN ${input.active ?? now.active} THEN '{}' ELSE ARRAY[pg_current_snapshot()] END
+                WHERE webhook_id = ${webhookId}::text::uuid`
+              yield* Effect.catchTag(capture.sync(now.table_id), "TableNotWatchable", () => Effect.void)
+            }
+            if (moves || input.events !== undefined || input.active === true) yield* capture.sync(table)
+            yield* announce(webhookId)
+            return yield* byId(webhookId)
+          })
+        )
+        yield* tell(webhookId)
+        return toWebhook(row)
+      }, orUnavailable)
+
+      const remove = Effect.fn("Webhooks.remove")(function*(id: string) {
+        const webhookId = yield* known(id)
+        const before = yield* byId(webhookId)
+        yield* withTriggerLock(
+          sql,
+          `${before.table_schema}.${before.table_name}`,
+          Effect.gen(function*() {
+            yield* sql`DELETE FROM truss.webhooks WHERE id = ${webhookId}::text::uuid`
+            yield* Effect.catchTag(capture.sync(before.table_id), "TableNotWatchable", () => Effect.void)
+            yield* announce(webhookId)
+          })
+        )
+        yield* tell(webhookId)
+        // Nothing shows the log of a webhook that is not there; what a crash leaves of it goes with its partition.
+        yield* sql`DELETE FROM truss.attempts WHERE webhook_id = ${webhookId}::text::uuid`.pipe(
+          Effect.ignore({ log: true }),
+          Effect.forkIn(scope)
+        )
+      }, orUnavailable)
+
+      return Webhooks.of({ create, list, get, patch, remove })
+    })
+  )
+}

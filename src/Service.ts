@@ -1,0 +1,132 @@
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Layer, type Redacted, Schedule, Schema } from "effect"
+import type { SqlError } from "effect/sql"
+import * as Http from "./http/Server.ts"
+import { Dispatcher } from "./listener/Dispatcher.ts"
+import { Permits } from "./listener/Permits.ts"
+import { ApiKeys } from "./services/ApiKeys.ts"
+import { Capture } from "./services/Capture.ts"
+import { ChangeFeed } from "./services/ChangeFeed.ts"
+import { Cursors } from "./services/Cursors.ts"
+import { type DatabaseOptions, isAway, layerDatabase } from "./services/Database.ts"
+import { DeliveryLog } from "./services/DeliveryLog.ts"
+import { Health } from "./services/Health.ts"
+import { ManualDelivery } from "./services/ManualDelivery.ts"
+import { migrate } from "./services/Migrations.ts"
+import { Partitions } from "./services/Partitions.ts"
+import { Sender } from "./services/Sender.ts"
+import { WebhookChanges, Webhooks } from "./services/Webhooks.ts"
+
+/** Everything that the whole service can be told. */
+export interface ServiceOptions {
+  readonly database: DatabaseOptions
+  readonly http: {
+    readonly host: string
+    readonly port: number
+    readonly auth: "open" | "required"
+    /** A write-scoped key that is accepted without being stored. */
+    readonly apiKey?: Redacted.Redacted | undefined
+  }
+  /** Attempts in flight, whole process. */
+  readonly concurrency: number
+  /** Whole days that events and the log are kept. */
+  readonly retentionDays: number
+  /** Bytes; a larger body is reduced to the primary key. */
+  readonly maxPayload: number
+  /** `off` never uses NOTIFY. */
+  readonly listen: "auto" | "off"
+}
+
+/** The API requires a key and nobody could have one. */
+export class NoApiKey extends Schema.TaggedError<NoApiKey>()("NoApiKey", {
+  detail: Schema.String
+}) {}
+
+/** How long a start waits for a database that does not answer. */
+const patience = "60 seconds"
+
+const waitForDatabase = Effect.gen(function*() {
+  const sql = yield* PgClient.PgClient
+  yield* sql`SELECT 1`.pipe(
+    Effect.tapError((error) =>
+      isWorthWaiting(error)
+        ? Effect.logWarning("waiting for the database", error.reason.message)
+        : Effect.void
+    ),
+    Effect.retry({
+      schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: patience })),
+      while: isWorthWaiting
+    })
+  )
+})
+
+const isWorthWaiting = (error: SqlError.SqlError) => isAway(error) && error.reason._tag !== "AuthenticationError"
+
+const requireKey = Effect.fnUntraced(function*(options: ServiceOptions) {
+  if (options.http.auth === "open" || options.http.apiKey !== undefined) return
+  const keys = yield* ApiKeys
+  if (yield* keys.any) return
+  return yield* new NoApiKey({
+    detail: "TRUSS_AUTH: the API requires a key and there is none; make one with " +
+      "`truss-webhooks keys create --name first --scope write`, or set TRUSS_API_KEY"
+  })
+})
+
+/** Keeps `/health/ready` true: asks the database every second. */
+const watchDatabase = Effect.gen(function*() {
+  const sql = yield* PgClient.PgClient
+  const health = yield* Health
+  yield* sql`SELECT 1`.pipe(
+    Effect.timeout("3 seconds"),
+    Effect.matchEffect({
+      onFailure: (error) =>
+        health.set({ database: error._tag === "SqlError" ? error.reason.message : "does not answer within 3 s" }),
+      onSuccess: () => health.set({ database: null })
+    }),
+    Effect.repeat(Schedule.spaced("1 second")),
+    Effect.forkScoped
+  )
+})
+
+/** The parts that need no HTTP and no listening: what commands and embedders use. */
+export const layerServices = (options: Pick<ServiceOptions, "maxPayload"> & { readonly apiKey?: Redacted.Redacted | undefined }) => {
+  const base = Layer.mergeAll(
+    Partitions.layer,
+    Capture.layer({ maxPayload: options.maxPayload }),
+    WebhookChanges.layer,
+    Cursors.layer,
+    ChangeFeed.layer,
+    DeliveryLog.layer,
+    Sender.layer,
+    Health.layer,
+    ApiKeys.layer({ apiKey: options.apiKey })
+  )
+  return Layer.mergeAll(Webhooks.layer, ManualDelivery.layer).pipe(Layer.provideMerge(base))
+}
+
+/**
+ * The whole service. The API answers at once, with 503 for what needs the database until that is there; then the schema
+ * is brought up to date, and deliveries begin. It ends in the opposite order.
+ */
+export const layerService = (options: ServiceOptions) =>
+  Layer.effectContext(Effect.gen(function*() {
+    const services = yield* Layer.build(
+      layerServices({ maxPayload: options.maxPayload, apiKey: options.http.apiKey }).pipe(
+        Layer.provideMerge(Layer.mergeAll(
+          layerDatabase({ ...options.database, maxPayload: options.maxPayload }),
+          Permits.layer(options.concurrency)
+        ))
+      )
+    )
+    const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
+    const start = Effect.gen(function*() {
+      yield* watchDatabase
+      yield* waitForDatabase
+      yield* migrate()
+      yield* requireKey(options)
+      return yield* Layer.build(
+        Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
+      )
+    })
+    return Context.mergeAll(services, http, yield* Effect.provideContext(start, services))
+  }))

@@ -1,0 +1,43 @@
+import { NodeServices } from "@effect/platform-node"
+import { Cause, Console, Effect, Layer } from "effect"
+import { CliConfig, Command, GlobalFlag } from "effect/cli"
+import { demoCommand } from "./cli/Demo.ts"
+import { CommandFailed } from "./cli/Failure.ts"
+import { keysCommand } from "./cli/Keys.ts"
+import { migrateCommand } from "./cli/Migrate.ts"
+import { serveCommand } from "./cli/Serve.ts"
+import { BadUsage, layerUsage } from "./cli/Usage.ts"
+import { version } from "./services/Version.ts"
+
+const command = Command.make("truss-webhooks").pipe(
+  Command.withDescription("Signed, durable, visible webhooks for every change in PostgreSQL"),
+  Command.withSubcommands([demoCommand, serveCommand, migrateCommand, keysCommand]),
+  Command.withExamples([
+    { command: "truss-webhooks demo", description: "See it work, without a database of your own" },
+    {
+      command: "DATABASE_URL=postgres://app:secret@db.example/app truss-webhooks serve",
+      description: "Run the service"
+    },
+    { command: "truss-webhooks keys create --name ci", description: "Make an API key" }
+  ])
+)
+
+/** The command line: what is wrong is said on standard error, and the exit code is in the failure. */
+export const cli = command.pipe(
+  Command.run({ version }),
+  Effect.catchTag("ShowHelp", (help) => help.errors.length === 0 ? Effect.void : Effect.fail(new BadUsage())),
+  Effect.tapCause((cause) => {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.void
+    const error = Cause.squash(cause)
+    if (error instanceof BadUsage) return Effect.void
+    const lines = error instanceof CommandFailed
+      ? error.lines
+      : [`internal error: ${error instanceof Error ? error.message : String(error)}`]
+    return Effect.forEach(lines, (line) => Console.error(`truss-webhooks: ${line}`), { discard: true })
+  }),
+  Effect.provide(Layer.mergeAll(
+    NodeServices.layer,
+    CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] }),
+    layerUsage
+  ))
+)

@@ -1,0 +1,90 @@
+import { Console, Effect, Layer, Redacted } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import type { ApiKey } from "../domain/ApiKey.ts"
+import { ApiKeys } from "../services/ApiKeys.ts"
+import { migrate } from "../services/Migrations.ts"
+import { Partitions } from "../services/Partitions.ts"
+import { layerSource } from "./DatabaseSource.ts"
+import { CommandFailed } from "./Failure.ts"
+import { databaseFlags, withSettings } from "./Flags.ts"
+
+const layer = (settings: Parameters<typeof layerSource>[0]) =>
+  Layer.mergeAll(ApiKeys.layer(), Partitions.layer).pipe(Layer.provideMerge(layerSource(settings)))
+
+const create = Command.make(
+  "create",
+  {
+    ...databaseFlags,
+    name: Flag.String("name").pipe(
+      Flag.withDescription("What the key is for, 1 to 200 characters"),
+      Flag.withMetavar("NAME")
+    ),
+    scope: Flag.Literals("scope", ["read", "write"]).pipe(
+      Flag.withDescription("read: look at everything; write: change things too (default: write)"),
+      Flag.withDefault("write")
+    )
+  },
+  (flags) =>
+    withSettings(flags, (settings) =>
+      Effect.gen(function*() {
+        yield* migrate()
+        const { key } = yield* (yield* ApiKeys).create(flags.name, flags.scope)
+        yield* Console.log(Redacted.value(key))
+      }).pipe(
+        Effect.catchTag("InvalidParameter", ({ message, path }) =>
+          new CommandFailed({ lines: [`--${path} ${message}`] })),
+        Effect.provide(layer(settings))
+      ))
+).pipe(
+  Command.withDescription("Make an API key and print it, this once, on standard output"),
+  Command.withExamples([
+    { command: "truss-webhooks keys create --name ci --scope write" },
+    { command: "KEY=$(truss-webhooks keys create --name ci)", description: "Only the key is printed" }
+  ])
+)
+
+const row = (cells: ReadonlyArray<string>, widths: ReadonlyArray<number>) =>
+  cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()
+
+const table = (keys: ReadonlyArray<ApiKey>) => {
+  const head = ["ID", "SCOPE", "KEY", "CREATED", "LAST USED", "NAME"]
+  const rows = keys.map((key) => [
+    key.id,
+    key.scope,
+    `${key.prefix}…`,
+    key.created_at,
+    key.last_used_at ?? "never",
+    key.name
+  ])
+  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((cells) => cells[i]!.length)))
+  return [head, ...rows].map((cells) => row(cells, widths)).join("\n")
+}
+
+const list = Command.make("list", databaseFlags, (flags) =>
+  withSettings(flags, (settings) =>
+    Effect.gen(function*() {
+      const keys = yield* (yield* ApiKeys).list
+      yield* keys.length === 0 ? Console.error("There are no API keys.") : Console.log(table(keys))
+    }).pipe(Effect.provide(layer(settings))))).pipe(
+    Command.withDescription("List the API keys: only their first characters are kept")
+  )
+
+const revoke = Command.make(
+  "revoke",
+  { ...databaseFlags, id: Argument.String("id").pipe(Argument.withDescription("The key's id, as keys list shows it")) },
+  (flags) =>
+    withSettings(flags, (settings) =>
+      Effect.gen(function*() {
+        yield* (yield* ApiKeys).revoke(flags.id)
+        yield* Console.error(`The key ${flags.id} is revoked.`)
+      }).pipe(
+        Effect.catchTag("ApiKeyNotFound", ({ id }) => new CommandFailed({ lines: [`there is no API key ${id}`] })),
+        Effect.provide(layer(settings))
+      ))
+).pipe(Command.withDescription("Revoke an API key: it is refused from now on, by every process"))
+
+/** `truss-webhooks keys` */
+export const keysCommand = Command.make("keys").pipe(
+  Command.withDescription("Make, list and revoke API keys"),
+  Command.withSubcommands([create, list, revoke])
+)

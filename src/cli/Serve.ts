@@ -1,0 +1,38 @@
+import { Effect, Layer } from "effect"
+import { Command } from "effect/cli"
+import { layerService } from "../Service.ts"
+import type { SettingsShape } from "../services/Settings.ts"
+import { openDatabase } from "./DatabaseSource.ts"
+import { databaseFlags, listenFlags, withSettings } from "./Flags.ts"
+import { untilStopped } from "./RunMain.ts"
+
+const serve = (settings: SettingsShape) =>
+  Effect.scoped(Effect.gen(function*() {
+    for (const name of settings.unknown) yield* Effect.logWarning(`${name} is no setting of this version`)
+    const database = yield* openDatabase(settings)
+    return yield* Layer.launch(layerService({
+      database,
+      http: { host: settings.host, port: settings.port, auth: settings.auth, apiKey: settings.apiKey },
+      concurrency: settings.concurrency,
+      retentionDays: settings.retentionDays,
+      maxPayload: settings.maxPayload,
+      listen: settings.listen
+    }))
+  }))
+
+/** `truss-webhooks serve` */
+export const serveCommand = Command.make(
+  "serve",
+  { ...listenFlags, ...databaseFlags },
+  (flags) => untilStopped(withSettings(flags, serve, { to: "stdout", level: "Info" }))
+).pipe(
+  Command.withDescription(
+    "Run the service: capture, delivery and the REST API, on DATABASE_URL or an embedded PostgreSQL, until SIGTERM or SIGINT"
+  ),
+  Command.withShortDescription("Run the service"),
+  Command.withExamples([
+    { command: "truss-webhooks serve", description: "On an embedded PostgreSQL, kept in .truss" },
+    { command: "truss-webhooks serve --database-url postgres://app:secret@db.example/app" },
+    { command: "TRUSS_API_KEY=truss_sk_... truss-webhooks serve --host 0.0.0.0 --port 80" }
+  ])
+)

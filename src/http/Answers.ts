@@ -1,0 +1,67 @@
+import { Cause, Effect } from "effect"
+import { HttpServerError, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
+import { HttpApiError } from "effect/http-api"
+import { InternalError, MethodNotAllowed, NotFound } from "./api/Problems.ts"
+import { badRequestOf } from "./Faults.ts"
+import { allowedMethods } from "./KnownRoutes.ts"
+
+const pathOf = (request: HttpServerRequest.HttpServerRequest) => request.url.split("?", 1)[0]!
+
+const problem = (error: HttpServerRespondable.Respondable) => HttpServerRespondable.toResponse(error)
+
+const noRoute = (request: HttpServerRequest.HttpServerRequest) => {
+  const allowed = allowedMethods(request.url)
+  return allowed.length === 0
+    ? problem(new NotFound({ detail: "There is nothing at this path" }))
+    : Effect.map(
+      problem(new MethodNotAllowed({ detail: `This path answers to ${allowed.join(", ")}` })),
+      HttpServerResponse.setHeader("allow", allowed.join(", "))
+    )
+}
+
+const isRouteNotFound = (error: unknown) =>
+  HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound"
+
+const answerTo = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cause<unknown>) => {
+  const error = Cause.squash(cause)
+  if (isRouteNotFound(error)) return noRoute(request)
+  if (HttpApiError.HttpApiSchemaError.is(error)) {
+    if (error.kind === "Params") return problem(new NotFound({ detail: "There is nothing with this id" }))
+    if (error.kind === "Query") return problem(badRequestOf(error.cause))
+  }
+  return Effect.logError("A request failed for a reason of ours", cause).pipe(
+    Effect.annotateLogs({ method: request.method, path: pathOf(request) }),
+    Effect.andThen(problem(new InternalError({ detail: "Something went wrong here; the log of the service says what" })))
+  )
+}
+
+const headersFor = (response: HttpServerResponse.HttpServerResponse): Record<string, string> => ({
+  "x-content-type-options": "nosniff",
+  "cache-control": response.headers["cache-control"] ?? "no-store",
+  ...(response.status === 401 && { "www-authenticate": "Bearer realm=\"truss-webhooks\"" }),
+  ...((response.status === 503 || response.status === 409) && { "retry-after": "1" })
+})
+
+/** Makes a problem of every failure, a 500 without details of a defect (which is logged), and sets our headers. */
+export const answer = <E, R>(
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest> =>
+  handler.pipe(
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.failCause(cause)
+        : Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => answerTo(request, cause))
+    ),
+    Effect.map((response) => HttpServerResponse.setHeaders(response, headersFor(response)))
+  )
+
+/** A handler for what no route takes: 404, or 405 with `Allow`. */
+export const answerNoRoute = Effect.flatMap(HttpServerRequest.HttpServerRequest, noRoute)
+
+/** A line for each request, at debug level: method, path (never the query, it may hold anything) and status. */
+export const logged = <E, R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+  Effect.tap(handler, (response) =>
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+      Effect.logDebug("HTTP").pipe(
+        Effect.annotateLogs({ method: request.method, path: pathOf(request), status: response.status })
+      ))).pipe(Effect.withLogSpan("request"))

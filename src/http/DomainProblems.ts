@@ -1,0 +1,30 @@
+import { Effect } from "effect"
+import type {
+  DatabaseUnavailable,
+  InvalidParameter,
+  LogEntryNotFound,
+  TableLocked,
+  TableNotWatchable,
+  WebhookNotFound
+} from "../domain/Errors.ts"
+import { Locked, NotFound, NotWatchable, Unavailable } from "./api/Problems.ts"
+import { badRequest } from "./Faults.ts"
+
+const problems = {
+  WebhookNotFound: (_: WebhookNotFound) => new NotFound({ detail: "There is no such webhook" }),
+  LogEntryNotFound: (_: LogEntryNotFound) => new NotFound({ detail: "There is no such entry in this webhook's log" }),
+  TableNotWatchable: ({ detail, reason }: TableNotWatchable) => new NotWatchable({ detail, reason }),
+  TableLocked: ({ detail }: TableLocked) => new Locked({ detail }),
+  InvalidParameter: ({ message, path }: InvalidParameter) => badRequest([{ path, message }]),
+  // What the driver says may name hosts and users.
+  DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
+}
+
+type DomainError = Parameters<(typeof problems)[keyof typeof problems]>[0]
+type ProblemOf<E> = E extends { readonly _tag: infer Tag extends keyof typeof problems }
+  ? ReturnType<(typeof problems)[Tag]>
+  : never
+
+/** Says the errors of the services in HTTP. */
+export const asProblems = <A, E extends DomainError, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.mapError(effect, (error): ProblemOf<E> => (problems[error._tag] as (error: DomainError) => never)(error))

@@ -1,0 +1,70 @@
+import { OpenApi } from "effect/http-api"
+import { DashboardApi, ManagementApi } from "./api/Api.ts"
+
+type Paths = OpenApi.OpenAPISpecPaths
+type Operation = OpenApi.OpenAPISpecOperation
+
+const anyKey: ReadonlyArray<OpenApi.OpenAPISecurityRequirement> = [{ apikey: [] }, { "x-api-key": [] }, { bearer: [] }]
+
+const securitySchemes: Record<string, OpenApi.OpenAPISecurityScheme> = {
+  apikey: { type: "apiKey", name: "apikey", in: "header", description: "An API key, `truss_sk_…`" },
+  "x-api-key": { type: "apiKey", name: "x-api-key", in: "header", description: "An API key, `truss_sk_…`" },
+  bearer: { type: "http", scheme: "bearer", description: "An API key, `truss_sk_…`" }
+}
+
+/** What the strings of a query stand for. */
+const queryTypes: Record<string, object> = {
+  limit: { type: "integer", minimum: 1, maximum: 500, default: 50 },
+  active: { type: "boolean" },
+  status_code: { type: "integer", minimum: 100, maximum: 599 },
+  from: { type: "string", format: "date-time" },
+  to: { type: "string", format: "date-time" }
+}
+
+const mapOperations = (paths: Paths, change: (operation: Operation) => Operation): Paths =>
+  Object.fromEntries(
+    Object.entries(paths).map(([path, item]) => [
+      path,
+      Object.fromEntries(Object.entries(item).map(([method, operation]) => [method, change(operation as Operation)]))
+    ])
+  )
+
+const typed = (operation: Operation): Operation => ({
+  ...operation,
+  parameters: operation.parameters.map((parameter) =>
+    parameter.in === "query" && parameter.name in queryTypes
+      ? { ...parameter, schema: queryTypes[parameter.name]! }
+      : parameter
+  ),
+  ...(operation.requestBody?.content["application/json"]?.schema["$ref"] === "#/components/schemas/NoOptions" && {
+    requestBody: { ...operation.requestBody, required: false as true }
+  })
+})
+
+const withKey = (operation: Operation): Operation => ({ ...typed(operation), security: [...anyKey] })
+
+const withOrWithoutKey = (operation: Operation): Operation => ({
+  ...typed(operation),
+  operationId: `api.${operation.operationId}`,
+  tags: [`${operation.tags[0]} (dashboard)`],
+  security: [{}, ...anyKey]
+})
+
+/** The API as `/openapi.json` and `/docs` describe it: both prefixes in one document. */
+export const DescribedApi = ManagementApi.annotateMerge(OpenApi.annotations({
+  transform: (spec) => ({
+    ...spec,
+    tags: [
+      ...spec["tags"],
+      ...spec["tags"].map((tag: OpenApi.OpenAPISpecTag) => ({
+        name: `${tag.name} (dashboard)`,
+        description: "The same under `/api`: open on loopback unless `TRUSS_AUTH` is `required`."
+      }))
+    ],
+    paths: {
+      ...mapOperations(spec["paths"], withKey),
+      ...mapOperations(OpenApi.fromApi(DashboardApi).paths, withOrWithoutKey)
+    },
+    components: { ...spec["components"], securitySchemes }
+  })
+}))

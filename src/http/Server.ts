@@ -1,0 +1,101 @@
+import { NodeHttpServer } from "@effect/platform-node"
+import { Duration, Effect, Layer, Schema } from "effect"
+import { HttpRouter, HttpServer, type HttpServerError } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { createServer, type Server } from "node:http"
+import { layerDashboard, layerManagement } from "./AccessControl.ts"
+import { answer, logged } from "./Answers.ts"
+import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
+import { logsHandlers } from "./LogsHandlers.ts"
+import { layerSystem } from "./SystemRoutes.ts"
+import { webhooksHandlers } from "./WebhooksHandlers.ts"
+
+export interface HttpOptions {
+  /** Whether `/api` is open to this machine or needs an API key, as `/v1` always does. */
+  readonly auth: "open" | "required"
+}
+
+export interface ServerOptions extends HttpOptions {
+  readonly host: string
+  /** 0 takes any free port: `HttpServer.HttpServer` has the address. */
+  readonly port: number
+  /** How long requests may take to end when the service stops; 10 seconds unless said. */
+  readonly shutdownTimeout?: Duration.Input | undefined
+}
+
+/** The server cannot listen: `detail` says why in one line, with host and port. */
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  reason: Schema.Literals(["port_in_use", "not_permitted", "no_such_address", "other"]),
+  host: Schema.String,
+  port: Schema.Int,
+  detail: Schema.String
+}) {
+  override get message() {
+    return this.detail
+  }
+}
+
+const routesOf = (api: PrefixedApi) =>
+  HttpApiBuilder.layer(api).pipe(Layer.provide([webhooksHandlers(api), logsHandlers(api)]))
+
+/**
+ * All routes on an `HttpRouter`: `/api`, `/v1`, `/openapi.json`, `/docs`, `/health/live`, `/health/ready`, `/metrics`
+ * and `/`. Paths elsewhere are left to the router's owner.
+ */
+export const layerRoutes = (options: HttpOptions) =>
+  Layer.mergeAll(
+    routesOf(DashboardApi).pipe(Layer.provide(layerDashboard(options.auth))),
+    routesOf(ManagementApi).pipe(Layer.provide(layerManagement)),
+    layerSystem
+  ).pipe(Layer.provide(HttpRouter.middleware(answer).layer))
+
+const reasons: Record<string, readonly [ListenError["reason"], string]> = {
+  EADDRINUSE: ["port_in_use", "is in use by another program"],
+  EACCES: ["not_permitted", "may not be used by this user"],
+  EADDRNOTAVAIL: ["no_such_address", "is not an address of this machine"],
+  ENOTFOUND: ["no_such_address", "is not a name that resolves"]
+}
+
+const listenError = ({ host, port }: ServerOptions) => ({ cause }: HttpServerError.ServeError) => {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
+  const [reason, why] = reasons[code] ?? ["other", `cannot be listened on (${code})`]
+  return new ListenError({ reason, host, port, detail: `${host}:${port} ${why}: set HOST or PORT` })
+}
+
+/** Cuts what is still open when the time for a graceful end has passed, so that nothing keeps the process up. */
+const layerCut = (server: Server) =>
+  Layer.effect(
+    HttpServer.HttpServer,
+    Effect.gen(function*() {
+      const http = yield* HttpServer.HttpServer
+      yield* Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections()))
+      return http
+    })
+  )
+
+/** The whole HTTP side on a server of its own. Gives `HttpServer`, whose address has the port. */
+export const layer = (options: ServerOptions) =>
+  Layer.unwrap(Effect.sync(() => {
+    const server = createServer({
+      headersTimeout: 10_000,
+      requestTimeout: 30_000,
+      keepAliveTimeout: 65_000,
+      connectionsCheckingInterval: 5_000
+    })
+    const listening = NodeHttpServer.layerServer(() => server, {
+      host: options.host,
+      port: options.port,
+      gracefulShutdownTimeout: options.shutdownTimeout ?? Duration.seconds(10)
+    }).pipe(Layer.catchTag("ServeError", (error) => Layer.effect(HttpServer.HttpServer, listenError(options)(error))))
+    return HttpRouter.serve(
+      Layer.mergeAll(
+        layerRoutes(options),
+        HttpRouter.middleware((handler) => logged(answer(handler)), { global: true })
+      ),
+      { disableLogger: true, disableListenLog: true }
+    ).pipe(
+      Layer.provideMerge(layerCut(server)),
+      Layer.provide(listening),
+      Layer.provide(NodeHttpServer.layerHttpServices)
+    )
+  }))

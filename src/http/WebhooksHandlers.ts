@@ -1,0 +1,36 @@
+import { Effect } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { WebhookCreate, WebhookPatch } from "../domain/Webhook.ts"
+import { ManualDelivery } from "../services/ManualDelivery.ts"
+import { Webhooks } from "../services/Webhooks.ts"
+import type { PrefixedApi } from "./api/Api.ts"
+import { NoOptions } from "./api/Webhooks.ts"
+import { asProblems } from "./DomainProblems.ts"
+import { decodeBody } from "./RequestBody.ts"
+
+const createBody = decodeBody(WebhookCreate)
+const patchBody = decodeBody(WebhookPatch)
+const noBody = decodeBody(NoOptions, {})
+
+/** Handlers of the webhooks, whatever the prefix. */
+export const webhooksHandlers = (api: PrefixedApi) =>
+  HttpApiBuilder.group(
+    api,
+    "webhooks",
+    Effect.fn(function*(handlers) {
+      const webhooks = yield* Webhooks
+      const manual = yield* ManualDelivery
+      return handlers
+        .handleAll({
+          list: ({ query }) => asProblems(webhooks.list(query)),
+          get: ({ params }) => asProblems(webhooks.get(params.id)),
+          delete: ({ params }) => asProblems(webhooks.remove(params.id))
+        })
+        .handleRaw("create", ({ request }) =>
+          Effect.flatMap(createBody(request), (input) => asProblems(webhooks.create(input))))
+        .handleRaw("patch", ({ params, request }) =>
+          Effect.flatMap(patchBody(request), (input) => asProblems(webhooks.patch(params.id, input))))
+        .handleRaw("test", ({ params, request }) =>
+          Effect.andThen(noBody(request), asProblems(manual.test(params.id))))
+    })
+  )

@@ -1,0 +1,57 @@
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { LogEntry, Outcome } from "../../domain/Attempt.ts"
+import { EventType } from "../../domain/EventType.ts"
+import { Limit, PathId, QueryInteger, QueryText, QueryTime } from "./Parameters.ts"
+import { BadRequest, bodyProblems, NotFound, Unavailable } from "./Problems.ts"
+import { NoOptions } from "./Webhooks.ts"
+
+/** A page of the log, newest first. */
+export const LogPage = Schema.Struct({
+  data: Schema.Array(LogEntry),
+  next_cursor: Schema.NullOr(Schema.String)
+}).annotate({ identifier: "LogPage" })
+
+const params = { id: PathId, logId: PathId }
+
+const list = HttpApiEndpoint.get("list", "/webhooks/:id/logs", {
+  params: { id: PathId },
+  query: {
+    limit: Limit,
+    cursor: Schema.optionalKey(QueryText),
+    event_type: Schema.optionalKey(EventType),
+    outcome: Schema.optionalKey(Outcome),
+    status_code: Schema.optionalKey(QueryInteger(100, 599)),
+    event_id: Schema.optionalKey(QueryText),
+    from: Schema.optionalKey(QueryTime),
+    to: Schema.optionalKey(QueryTime)
+  },
+  success: LogPage,
+  error: [BadRequest, NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "List a webhook's deliveries",
+  description: "Newest first. `from` is inclusive, `to` is not. Payloads are digit for digit what was sent."
+}))
+
+const get = HttpApiEndpoint.get("get", "/webhooks/:id/logs/:logId", {
+  params,
+  success: LogEntry,
+  error: [NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({ summary: "Get one delivery" }))
+
+const replay = HttpApiEndpoint.post("replay", "/webhooks/:id/replay/:logId", {
+  params,
+  payload: NoOptions,
+  success: LogEntry,
+  error: [...bodyProblems, NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Replay a delivery",
+  description: "Sends the exact bytes of that delivery again, waits, and answers with the new entry. The body may be " +
+    "left out."
+}))
+
+/** The delivery log of a webhook, and what can be done with an entry. */
+export class LogsGroup extends HttpApiGroup.make("logs")
+  .add(list, get, replay)
+  .annotateMerge(OpenApi.annotations({ title: "Delivery log" }))
+{}

@@ -1,0 +1,91 @@
+import { Schema } from "effect"
+import { HttpApiError } from "effect/http-api"
+
+const detail = Schema.String.annotate({ description: "What went wrong this time, for people to read" })
+
+/** One fault of a request. `path` is dotted (`filter.0.op`), and empty when the whole body is meant. */
+export const Fault = Schema.Struct({
+  path: Schema.String,
+  message: Schema.String
+}).annotate({ identifier: "Fault" })
+export type Fault = typeof Fault.Type
+
+/** 400: a body or a parameter that does not fit; `errors` names every fault at once. */
+export class BadRequest extends HttpApiError.Problem<BadRequest>()("BadRequest", {
+  type: "urn:truss:problem:bad-request",
+  status: 400,
+  title: "Bad Request"
+}, { detail, errors: Schema.Array(Fault) }) {}
+
+/** 401: no API key, or one that is not valid. */
+export class Unauthorized extends HttpApiError.Problem<Unauthorized>()("Unauthorized", {
+  type: "urn:truss:problem:unauthorized",
+  status: 401,
+  title: "Unauthorized"
+}, { detail }) {}
+
+/** 403: a key without the right scope, a host that is not this machine, or another site's request. */
+export class Forbidden extends HttpApiError.Problem<Forbidden>()("Forbidden", {
+  type: "urn:truss:problem:forbidden",
+  status: 403,
+  title: "Forbidden"
+}, { detail }) {}
+
+/** 404: no such webhook, log entry or route. */
+export class NotFound extends HttpApiError.Problem<NotFound>()("NotFound", {
+  type: "urn:truss:problem:not-found",
+  status: 404,
+  title: "Not Found"
+}, { detail }) {}
+
+/** 405: the path exists, with the methods that the header `Allow` lists. */
+export class MethodNotAllowed extends HttpApiError.Problem<MethodNotAllowed>()("MethodNotAllowed", {
+  type: "urn:truss:problem:method-not-allowed",
+  status: 405,
+  title: "Method Not Allowed"
+}, { detail }) {}
+
+/** 409: others held the table's lock for too long. Nothing was changed; the same request may work later. */
+export class Locked extends HttpApiError.Problem<Locked>()("Locked", {
+  type: "urn:truss:problem:table-locked",
+  status: 409,
+  title: "Table Locked"
+}, { detail }) {}
+
+/** 413: a body over 1 MiB. */
+export class ContentTooLarge extends HttpApiError.Problem<ContentTooLarge>()("ContentTooLarge", {
+  type: "urn:truss:problem:content-too-large",
+  status: 413,
+  title: "Content Too Large"
+}, { detail }) {}
+
+/** 415: a body that is not `application/json`. */
+export class UnsupportedMediaType extends HttpApiError.Problem<UnsupportedMediaType>()("UnsupportedMediaType", {
+  type: "urn:truss:problem:unsupported-media-type",
+  status: 415,
+  title: "Unsupported Media Type"
+}, { detail }) {}
+
+/** 422: the table cannot be watched; `reason` says why in a word, `detail` what to do. */
+export class NotWatchable extends HttpApiError.Problem<NotWatchable>()("NotWatchable", {
+  type: "urn:truss:problem:table-not-watchable",
+  status: 422,
+  title: "Table Not Watchable"
+}, { detail, reason: Schema.String }) {}
+
+/** 500: a fault of ours. It is in the service's log. */
+export class InternalError extends HttpApiError.Problem<InternalError>()("InternalError", {
+  type: "urn:truss:problem:internal",
+  status: 500,
+  title: "Internal Server Error"
+}, { detail }) {}
+
+/** 503: the database does not answer; see `Retry-After`. */
+export class Unavailable extends HttpApiError.Problem<Unavailable>()("Unavailable", {
+  type: "urn:truss:problem:unavailable",
+  status: 503,
+  title: "Service Unavailable"
+}, { detail }) {}
+
+/** What any endpoint that takes a body can answer about the body. */
+export const bodyProblems = [BadRequest, ContentTooLarge, UnsupportedMediaType] as const

@@ -1,0 +1,85 @@
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { AttemptError } from "../../domain/Attempt.ts"
+import { Webhook, WebhookCreate, WebhookPatch } from "../../domain/Webhook.ts"
+import { Limit, PathId, QueryBoolean, QueryText } from "./Parameters.ts"
+import { BadRequest, bodyProblems, Locked, NotFound, NotWatchable, Unavailable } from "./Problems.ts"
+
+/** A page of webhooks, oldest first. */
+export const WebhookPage = Schema.Struct({
+  data: Schema.Array(Webhook),
+  next_cursor: Schema.NullOr(Schema.String)
+}).annotate({ identifier: "WebhookPage" })
+
+/** What came of a test delivery, whatever the endpoint answered. */
+export const TestResult = Schema.Struct({
+  log_id: Schema.String,
+  status_code: Schema.NullOr(Schema.Int),
+  response_body: Schema.NullOr(Schema.String),
+  latency_ms: Schema.Finite,
+  error: Schema.NullOr(AttemptError)
+}).annotate({ identifier: "TestResult" })
+
+/** The body of a request that needs none. */
+export const NoOptions = Schema.Struct({}).annotate({ identifier: "NoOptions" })
+
+const params = { id: PathId }
+
+const create = HttpApiEndpoint.post("create", "/webhooks", {
+  payload: WebhookCreate,
+  success: Webhook.pipe(HttpApiSchema.status(201)),
+  error: [...bodyProblems, Locked, NotWatchable, Unavailable]
+}).annotateMerge(OpenApi.annotations({ summary: "Create a webhook" }))
+
+const list = HttpApiEndpoint.get("list", "/webhooks", {
+  query: {
+    limit: Limit,
+    cursor: Schema.optionalKey(QueryText),
+    table: Schema.optionalKey(QueryText),
+    active: Schema.optionalKey(QueryBoolean)
+  },
+  success: WebhookPage,
+  error: [BadRequest, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "List webhooks",
+  description: "`table` takes `orders` or `public.orders`. `next_cursor` is `cursor` of the next page, null on the last."
+}))
+
+const get = HttpApiEndpoint.get("get", "/webhooks/:id", {
+  params,
+  success: Webhook,
+  error: [NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({ summary: "Get a webhook" }))
+
+const patch = HttpApiEndpoint.patch("patch", "/webhooks/:id", {
+  params,
+  payload: WebhookPatch,
+  success: Webhook,
+  error: [...bodyProblems, NotFound, Locked, NotWatchable, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Change a webhook",
+  description: "Any subset of the writable fields. A header value of `***` keeps the stored one; a `secret` of null " +
+    "removes it."
+}))
+
+const remove = HttpApiEndpoint.delete("delete", "/webhooks/:id", {
+  params,
+  success: HttpApiSchema.NoContent,
+  error: [NotFound, Locked, Unavailable]
+}).annotateMerge(OpenApi.annotations({ summary: "Delete a webhook and its log" }))
+
+const test = HttpApiEndpoint.post("test", "/webhooks/:id/test", {
+  params,
+  payload: NoOptions,
+  success: TestResult,
+  error: [...bodyProblems, NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Send a test event",
+  description: "Sends a synthetic event and waits: 200 whatever the endpoint answered. The body may be left out."
+}))
+
+/** The webhooks: create, list, read, change, delete, test. */
+export class WebhooksGroup extends HttpApiGroup.make("webhooks")
+  .add(create, list, get, patch, remove, test)
+  .annotateMerge(OpenApi.annotations({ title: "Webhooks" }))
+{}

@@ -1,0 +1,176 @@
+import { Clock, Effect, Queue, Random, Schedule, type Scope } from "effect"
+import type { SqlError } from "effect/sql"
+import { EventType } from "../domain/EventType.ts"
+import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
+import { ChangeFeed, type Look } from "../services/ChangeFeed.ts"
+import { ListenClient } from "../services/Database.ts"
+import { Health } from "../services/Health.ts"
+
+/** Who is told what happened. */
+export interface Visitors {
+  /** A table has new events of these types; of any type when undefined. */
+  readonly changed: (tableId: number, types: ReadonlyArray<EventType> | undefined) => Effect.Effect<void>
+  /** A webhook was created, changed or deleted, maybe by another process. */
+  readonly webhook: (id: WebhookId) => Effect.Effect<void>
+  /** The tables to look at. */
+  readonly tables: Effect.Effect<ReadonlyArray<number>>
+}
+
+interface Notification {
+  readonly payload: string
+}
+
+/** Pause between looks while events keep coming; while polling without notifications; when nothing came. */
+const busyPause = 2
+const pollPause = 50
+const slowLook = 1_000
+
+/** So many rings in so many milliseconds are worth looking by ourselves: NOTIFY holds one lock for the database. */
+const manyRings = 20
+const ringWindow = 20
+
+/** Looks in vain before the listener asks to be rung again. */
+const patience = 25
+
+/**
+ * Notices new events. While it sleeps, writers ring by NOTIFY; while much happens it looks by itself and asks them not
+ * to, because NOTIFY would make them queue for its lock. Where notifications do not come through, it only looks.
+ */
+export const attend = Effect.fnUntraced(function*(
+  visitors: Visitors,
+  options: { readonly listen: "auto" | "off" }
+) {
+  const feed = yield* ChangeFeed
+  const client = yield* ListenClient
+  const health = yield* Health
+  let seen: string | undefined = undefined
+
+  const look: Effect.Effect<Look, SqlError.SqlError> = Effect.gen(function*() {
+    const found = yield* feed.look(seen, yield* visitors.tables)
+    seen = found.now
+    for (const { tableId, types } of found.changed) yield* visitors.changed(tableId, types)
+    return found
+  })
+
+  const tell = Effect.fnUntraced(function*(notifications: ReadonlyArray<Notification>) {
+    for (const payload of new Set(notifications.map((notification) => notification.payload))) {
+      const [subject = "", type = ""] = payload.split(" ")
+      if (subject === "webhook" && isWebhookId(type)) yield* visitors.webhook(type)
+      const event = EventType.literals.find((literal) => literal === type)
+      if (event !== undefined) yield* visitors.changed(Number(subject), [event])
+    }
+  })
+
+  const poll: Effect.Effect<never, SqlError.SqlError> = Effect.gen(function*() {
+    yield* feed.askForQuiet
+    while (true) {
+      const { changed } = yield* look
+      yield* Effect.sleep(changed.length > 0 ? busyPause : pollPause)
+    }
+  })
+
+  const listen = (queue: Queue.Dequeue<Notification, SqlError.SqlError>) => {
+    const take = (waitMs: number): Effect.Effect<ReadonlyArray<Notification>, SqlError.SqlError> =>
+      Queue.takeBetween(queue, 1, 1000).pipe(
+        Effect.timeoutOrElse({ duration: waitMs, orElse: () => Effect.succeed([]) })
+      )
+
+    /** Looks by itself until nothing came for a while. */
+    const busy = Effect.gen(function*() {
+      yield* feed.askForQuiet
+      for (let vain = 0; vain < patience;) {
+        const { changed } = yield* look
+        vain = changed.length > 0 ? 0 : vain + 1
+        yield* tell(yield* take(busyPause))
+      }
+    })
+
+    /**
+     * Asks to be rung. A transaction that was in progress just then may have seen that it need not ring, so it is
+     * looked for until all of those have ended.
+     */
+    const settle = Effect.gen(function*() {
+      yield* feed.askToRing
+      const { xmax } = yield* look
+      let pause = 5
+      while (true) {
+        const { xmin } = yield* look
+        if (xmin >= xmax) return
+        yield* tell(yield* take(pause))
+        pause = Math.min(pause * 1.5, 100)
+      }
+    })
+
+    const asleep = Effect.gen(function*() {
+      let rings = 0
+      let since = 0
+      let askedAt = yield* Clock.currentTimeMillis
+      while (true) {
+        const heard = yield* take(slowLook)
+        yield* tell(heard)
+        const now = yield* Clock.currentTimeMillis
+        if (heard.length === 0 || now - askedAt > slowLook) {
+          yield* feed.askToRing
+          askedAt = now
+        }
+        if (heard.length === 0) yield* look
+        if (now - since > ringWindow) {
+          since = now
+          rings = 0
+        }
+        rings += heard.length
+        if (rings >= manyRings) return
+      }
+    })
+
+    const rounds: Effect.Effect<never, SqlError.SqlError> = Effect.gen(function*() {
+      while (true) {
+        yield* settle
+        yield* asleep
+        yield* busy
+      }
+    })
+    return rounds
+  }
+
+  const probe = Effect.fnUntraced(function*(queue: Queue.Dequeue<Notification, SqlError.SqlError>) {
+    const payload = `probe ${yield* Random.nextInt}`
+    yield* client.notify("truss", payload)
+    return yield* Queue.take(queue).pipe(
+      Effect.repeat({ until: (notification) => notification.payload === payload }),
+      Effect.as(true),
+      Effect.timeoutOrElse({ duration: "3 seconds", orElse: () => Effect.succeed(false) })
+    )
+  })
+
+  const connected: Effect.Effect<never, SqlError.SqlError, Scope.Scope> = Effect.gen(function*() {
+    if (options.listen === "off") {
+      yield* health.set({ listener: null, mode: "poll" })
+      return yield* poll
+    }
+    const queue = yield* client.listen("truss")
+    if (!(yield* probe(queue))) {
+      yield* Effect.logWarning(
+        "notifications do not come through (a transaction pooler?): polling. DATABASE_LISTEN_URL takes a direct connection"
+      )
+      yield* health.set({ listener: null, mode: "poll" })
+      return yield* poll
+    }
+    yield* health.set({ listener: null, mode: "notify" })
+    yield* Effect.logInfo("listening for changes")
+    return yield* listen(queue)
+  })
+
+  return yield* Effect.scoped(connected).pipe(
+    Effect.tapError((error) =>
+      Effect.andThen(
+        health.set({ listener: `lost its connection: ${error.reason.message}` }),
+        Effect.logWarning("the listener lost its connection and connects again", error.reason.message)
+      )
+    ),
+    Effect.retry(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("2 seconds")])),
+    Effect.orDie,
+    // Nobody listens any more: writers need not ring.
+    Effect.ensuring(Effect.ignore(feed.askForQuiet))
+  )
+})

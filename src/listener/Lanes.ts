@@ -1,0 +1,144 @@
+/**
+ * The lanes of one webhook: at most `concurrency` attempts in flight, as many as the process permits. Callbacks and
+ * arrays, since each event passes here; the actor's fibers only see batches.
+ */
+import type { Answer } from "../domain/Attempt.ts"
+import { nonceLimit } from "../domain/AttemptRef.ts"
+import type { StoredEvent } from "../services/Cursors.ts"
+import type { Send } from "../services/Sender.ts"
+import type { Claimant, FairPermits } from "./Permits.ts"
+
+/** A page of new events whose outcomes are still to come. */
+export interface OpenPage {
+  remaining: number
+}
+
+export interface Task {
+  readonly event: StoredEvent
+  readonly attempt: number
+  /** The page that the event is on; none for an event that is due again. */
+  readonly page: OpenPage | undefined
+}
+
+/** An attempt that has ended. */
+export interface Finished {
+  readonly task: Task
+  readonly nonce: number
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly answer: Answer
+}
+
+export interface LanesOptions {
+  readonly permits: FairPermits
+  readonly send: Send
+  readonly concurrency: number
+  /** An attempt has ended. */
+  readonly onFinished: (finished: Finished) => void
+  /** Fewer than `lowWater` new events wait: time to read more. */
+  readonly onLow: () => void
+}
+
+/** New events that wait before the next page is read. */
+export const lowWater = 500
+
+export class Lanes implements Claimant {
+  private readonly fresh: Array<Task> = []
+  private readonly again: Array<Task> = []
+  private readonly cancels = new Set<() => void>()
+  private readonly options: LanesOptions
+  private next = 0
+  private turn = false
+  private closed = false
+  private onIdle: (() => void) | undefined
+
+  constructor(options: LanesOptions) {
+    this.options = options
+  }
+
+  get inFlight(): number {
+    return this.cancels.size
+  }
+
+  /** New events that wait. */
+  get waiting(): number {
+    return this.fresh.length - this.next
+  }
+
+  /** Events due again that wait. */
+  get waitingAgain(): number {
+    return this.again.length
+  }
+
+  addFresh(tasks: ReadonlyArray<Task>): void {
+    if (this.next > 0) {
+      this.fresh.splice(0, this.next)
+      this.next = 0
+    }
+    for (const task of tasks) this.fresh.push(task)
+    this.pump()
+  }
+
+  addAgain(tasks: ReadonlyArray<Task>): void {
+    for (const task of tasks) this.again.push(task)
+    this.pump()
+  }
+
+  /** Takes over a permit that another one gave back. */
+  granted(): void {
+    const task = this.inFlight < this.options.concurrency ? this.take() : undefined
+    if (task === undefined) return this.options.permits.release()
+    this.start(task)
+    this.pump()
+  }
+
+  /** Starts nothing any more; resolves `idle` when what is in flight has ended. */
+  close(idle: () => void): void {
+    this.closed = true
+    this.options.permits.leave(this)
+    if (this.inFlight === 0) idle()
+    else this.onIdle = idle
+  }
+
+  /** Ends what is in flight, without outcomes. */
+  cancel(): void {
+    for (const cancel of this.cancels) {
+      cancel()
+      this.options.permits.release()
+    }
+    this.cancels.clear()
+  }
+
+  private pump(): void {
+    while (
+      !this.closed && this.inFlight < this.options.concurrency && (this.waiting > 0 || this.again.length > 0) &&
+      this.options.permits.take(this)
+    ) {
+      this.start(this.take()!)
+    }
+  }
+
+  /** New events and those due again take turns, so that neither holds up the other. */
+  private take(): Task | undefined {
+    if (this.closed) return undefined
+    this.turn = !this.turn
+    if (this.again.length > 0 && (this.turn || this.waiting === 0)) return this.again.shift()
+    if (this.waiting === 0) return undefined
+    const task = this.fresh[this.next++]
+    if (this.waiting === lowWater - 1) this.options.onLow()
+    return task
+  }
+
+  private start(task: Task): void {
+    const nonce = Math.floor(Math.random() * nonceLimit)
+    const createdAt = Date.now()
+    const cancel = this.options.send({ ...task.event, nonce }, (answer) => {
+      this.cancels.delete(cancel)
+      this.options.permits.release()
+      this.options.onFinished({ task, nonce, createdAt, answer })
+      this.pump()
+      if (this.inFlight === 0) this.onIdle?.()
+    })
+    this.cancels.add(cancel)
+  }
+}

@@ -1,0 +1,437 @@
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Layer } from "effect"
+import type { SqlError } from "effect/sql"
+import type { AttemptError, Outcome } from "../domain/Attempt.ts"
+import type { EventRef } from "../domain/EventRef.ts"
+import type { ChangeType, EventType } from "../domain/EventType.ts"
+import type { FailCountChange } from "../domain/FailCount.ts"
+import type { WebhookId } from "../domain/Webhook.ts"
+import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import { plain, texts } from "./PgArray.ts"
+
+/**
+ * Where a webhook stands. Everything visible in `seen` was dealt with. While `target` is set, a backlog is read in
+ * pages: what `target` sees and `seen` does not, of which everything up to `afterSeq` was dealt with. `gaps` are the
+ * snapshots between which the webhook was paused, as pairs of pause and resume (the last pair is open while it is).
+ */
+export interface Position {
+  readonly seen: string
+  readonly target: string | null
+  readonly afterSeq: number
+  readonly gaps: ReadonlyArray<string>
+  /** In memory only: `target` was taken, or `seen` reached, after the lease; the log cannot know later events. */
+  readonly ownTarget?: boolean
+  readonly live?: boolean
+}
+
+/** What an actor needs to know of its webhook. */
+export interface ActorWebhook {
+  readonly id: WebhookId
+  readonly tableId: number
+  readonly events: ReadonlyArray<ChangeType>
+  readonly url: string
+  readonly headers: WebhookHeaders
+  readonly secret: string | null
+  readonly active: boolean
+  readonly concurrency: number
+  readonly timeoutMs: number
+  readonly maxAttempts: number
+}
+
+/** The right to deliver for a webhook: an older epoch writes nothing any more. */
+export interface Lease {
+  readonly webhook: ActorWebhook
+  readonly epoch: number
+  readonly position: Position
+  /** No event beyond this `seq` can be in the log already. */
+  readonly boundary: number
+}
+
+export interface StoredEvent {
+  readonly ref: EventRef
+  readonly eventType: EventType
+  readonly body: string
+}
+
+export interface EventPage {
+  readonly events: ReadonlyArray<StoredEvent>
+  /** Where the webhook stands when all of the page is dealt with. */
+  readonly next: Position
+  /** Whether more is there already. */
+  readonly more: boolean
+}
+
+export interface DueEvent extends StoredEvent {
+  /** The number of the attempt that is due, 2…. */
+  readonly attempt: number
+}
+
+/** One entry for the log, and what becomes of its event. */
+export interface AttemptRecord {
+  readonly ref: EventRef
+  readonly eventType: EventType
+  readonly nonce: number
+  readonly attempt: number
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly statusCode: number | null
+  readonly responseBody: string | null
+  readonly latencyMs: number
+  readonly error: AttemptError | null
+  readonly outcome: Outcome
+  /** Milliseconds since 1970. */
+  readonly nextAttemptAt: number | null
+  readonly replayOf: number | null
+  /** Whether the attempt was made for a row of `truss.due`. */
+  readonly wasDue: boolean
+}
+
+/** A page holds at most this many events and about this many bytes of bodies. */
+const pageEvents = 1000
+const pageBytes = 4 * 1048576
+
+const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
+
+const body = `e.slot, e.seq::float8 AS seq, (extract(epoch FROM e.created_at) * 1000000)::float8 AS at,
+  e.event_type::text AS event_type, e.body`
+
+interface EventRow {
+  readonly slot: number | null
+  readonly seq: number
+  readonly at: number
+  readonly event_type: EventType
+  readonly body: string
+  readonly total: number
+}
+
+interface PageRow extends EventRow {
+  readonly now: string
+  readonly newest: number
+}
+
+const toStored = (row: EventRow, tableId: number): StoredEvent => ({
+  ref: { slot: row.slot!, tableId, seq: row.seq, at: row.at },
+  eventType: row.event_type,
+  body: row.body
+})
+
+/**
+ * The statement that reads a page: $1 table, $2 event types, $3 the snapshot seen, $4 webhook, $5 what the page must be
+ * visible in (or null), $6 the position in it, $7 the boundary up to which the log has to be asked.
+ */
+const pageQuery = (slots: ReadonlyArray<number>, paged: boolean, check: boolean): string => {
+  const where = "e.table_id = $1 AND e.event_type = ANY ($2::text::truss.event_type[])" +
+    (check
+      ? ` AND NOT (e.seq <= $7::int8 AND EXISTS (SELECT FROM truss.attempts a
+          WHERE a.webhook_id = $4::uuid AND a.event_seq = e.seq AND a.event_at = e.created_at))`
+      : " AND $4::uuid IS NOT NULL AND $7::int8 IS NOT NULL")
+  const select = (slot: number, condition: string) =>
+    `SELECT e.slot, e.seq, e.created_at, e.event_type, e.body FROM truss.events_${slot} e WHERE ${where} AND ${condition}`
+  // OFFSET 0 keeps the planner from walking the whole table in the order of seq to save a sort of a few rows.
+  const unordered = (slot: number, condition: string) => `${select(slot, condition)} OFFSET 0`
+  const bound = "($5::pg_snapshot IS NULL OR pg_visible_in_snapshot(e.xid, $5))"
+  const sources = paged
+    ? slots.map((slot) =>
+      select(slot, `e.seq > $6::int8 AND NOT pg_visible_in_snapshot(e.xid, $3::pg_snapshot) AND ${bound}`)
+    )
+    : slots.flatMap((slot) => [
+      unordered(slot, `e.xid >= pg_snapshot_xmax($3::pg_snapshot) AND $6::int8 IS NOT NULL AND ${bound}`),
+      unordered(slot, `e.xid = ANY (ARRAY(SELECT pg_snapshot_xip($3::pg_snapshot))) AND ${bound}`)
+    ])
+  return `
+    WITH w AS MATERIALIZED (
+      SELECT pg_current_snapshot()::text AS now, (SELECT max(slot) FROM truss.slots) AS newest
+    ), page AS MATERIALIZED (
+      SELECT * FROM (${sources.map((source) => `(${source})`).join(" UNION ALL ")}) e ORDER BY seq LIMIT ${pageEvents + 1}
+    ), sized AS (
+      SELECT e.*, count(*) OVER () AS total,
+        sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
+      FROM page e
+    )
+    SELECT w.now, w.newest, e.total::float8 AS total, ${body}
+    FROM w LEFT JOIN sized e ON e.before < ${pageBytes} ORDER BY e.seq LIMIT ${pageEvents}`
+}
+
+/** The state of the webhooks' actors: what they read, and what they write when they have delivered. */
+export class Cursors extends Context.Service<Cursors, {
+  /** Takes over a webhook: raises its epoch. `undefined` when there is no such webhook. */
+  acquire(id: WebhookId): Effect.Effect<Lease | undefined, SqlError.SqlError>
+  /** The next page of new events after a position. */
+  page(lease: Lease, position: Position): Effect.Effect<EventPage, SqlError.SqlError>
+  /** Events whose retry is due by now, beside those that are in flight. */
+  due(
+    lease: Lease,
+    limit: number,
+    inFlight: ReadonlyArray<number>
+  ): Effect.Effect<{ events: ReadonlyArray<DueEvent>; nextAt: number | null }, SqlError.SqlError>
+  /** Writes attempts, what is due of them, and the position, at once. False when another epoch has taken over. */
+  commit(
+    lease: Lease,
+    records: ReadonlyArray<AttemptRecord>,
+    change: FailCountChange,
+    position: Position | undefined
+  ): Effect.Effect<boolean, SqlError.SqlError>
+  /** Whether an attempt is in the log: what to ask when a commit ended without an answer. */
+  wasWritten(lease: Lease, record: AttemptRecord): Effect.Effect<boolean, SqlError.SqlError>
+  /** Appends attempts that no actor made; they count for `fail_count` and change nothing else. */
+  append(id: WebhookId, records: ReadonlyArray<AttemptRecord>, change: FailCountChange): Effect.Effect<
+    boolean,
+    SqlError.SqlError
+  >
+}>()("truss/services/Cursors") {
+  static readonly layer = Layer.effect(
+    Cursors,
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      let slots: ReadonlyArray<number> = []
+
+      const readSlots = Effect.map(
+        sql<{ slot: number }>`SELECT slot FROM truss.slots ORDER BY slot`,
+        (rows) => {
+          slots = rows.map((row) => row.slot)
+        }
+      )
+
+      // A slot that was closed before everything `seen` has no row that is new; asking costs more than reading two.
+      const slotsFor = (seen: string) =>
+        Effect.map(
+          sql<{ slot: number }>`SELECT slot FROM truss.slots
+            WHERE closed_xid IS NULL OR closed_xid > pg_snapshot_xmin(${seen}::pg_snapshot) ORDER BY slot`,
+          (rows) => rows.map((row) => row.slot)
+        )
+
+      const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId) {
+        const [row] = yield* sql<{
+          epoch: number
+          seen: string
+          target: string | null
+          after_seq: number
+          gaps: ReadonlyArray<string>
+          boundary: number
+          table_id: number
+          events: ReadonlyArray<ChangeType>
+          url: string
+          headers: string
+          secret: string | null
+          active: boolean
+          concurrency: number
+          timeout_ms: number
+          max_attempts: number
+        }>`
+          UPDATE truss.cursors c SET epoch = c.epoch + 1
+          FROM truss.webhooks w WHERE w.id = c.webhook_id AND c.webhook_id = ${id}::text::uuid
+          RETURNING c.epoch::float8 AS epoch, c.seen::text AS seen, c.target::text AS target,
+            c.after_seq::float8 AS after_seq, c.gaps::text[] AS gaps,
+            coalesce(pg_sequence_last_value('truss.event_seq'::regclass), 0)::float8 AS boundary,
+            w.table_id, w.events::text[] AS events, w.url, w.headers::text AS headers, w.secret, w.active,
+            w.concurrency, w.timeout_ms, w.max_attempts`
+        if (row === undefined) return undefined
+        return {
+          epoch: row.epoch,
+          boundary: row.boundary,
+          position: { seen: row.seen, target: row.target, afterSeq: row.after_seq, gaps: row.gaps },
+          webhook: {
+            id,
+            tableId: row.table_id,
+            events: row.events,
+            url: row.url,
+            headers: JSON.parse(row.headers) as WebhookHeaders,
+            secret: row.secret,
+            active: row.active,
+            concurrency: row.concurrency,
+            timeoutMs: row.timeout_ms,
+            maxAttempts: row.max_attempts
+          }
+        }
+      })
+
+      const page = Effect.fnUntraced(function*(lease: Lease, position: Position) {
+        const { id, tableId, events } = lease.webhook
+        const bound = position.target ?? position.gaps[0] ?? null
+        const paged = position.target !== null
+        const check = paged ? position.afterSeq <= lease.boundary : position.live !== true
+        const parameters = [
+          tableId,
+          plain(events),
+          position.seen,
+          id,
+          bound,
+          String(position.afterSeq),
+          String(lease.boundary)
+        ]
+        while (true) {
+          const wanted = slots.length > 2 ? yield* slotsFor(position.seen) : slots
+          const rows = wanted.length === 0
+            ? []
+            : yield* sql.unsafe<PageRow>(pageQuery(wanted, paged, check), parameters)
+          if (rows.length === 0 || rows[0]!.newest !== wanted.at(-1)) {
+            // A slot was opened since: events that the snapshot sees may stand there.
+            yield* readSlots
+            continue
+          }
+          const stored = rows[0]!.slot === null ? [] : rows.map((row) => toStored(row, tableId))
+          const more = stored.length > 0 && rows[0]!.total > stored.length
+          const end = bound ?? rows[0]!.now
+          const ownTarget = paged ? position.ownTarget === true : bound === null
+          if (more) {
+            const afterSeq = stored.at(-1)!.ref.seq
+            return { events: stored, more: true, next: { ...position, target: end, afterSeq, ownTarget } }
+          }
+          const live = position.live === true || ownTarget
+          const skips = end === position.gaps[0] && position.gaps.length > 1
+          return {
+            events: stored,
+            more: bound !== null,
+            next: {
+              seen: skips ? position.gaps[1]! : end,
+              gaps: skips ? position.gaps.slice(2) : position.gaps,
+              target: null,
+              afterSeq: 0,
+              live
+            }
+          }
+        }
+      })
+
+      const due = Effect.fnUntraced(function*(lease: Lease, limit: number, inFlight: ReadonlyArray<number>) {
+        const rows = yield* sql.unsafe<EventRow & { attempt: number; table_id: number }>(
+          `SELECT d.attempt, d.table_id, ${body} FROM (
+            SELECT * FROM truss.due d WHERE d.webhook_id = $1::uuid AND d.at <= clock_timestamp()
+              AND d.event_seq <> ALL ($3::text::int8[])
+            ORDER BY d.at LIMIT $2
+          ) d JOIN truss.events e ON e.slot = d.event_slot AND e.table_id = d.table_id AND e.seq = d.event_seq
+          ORDER BY d.at`,
+          [lease.webhook.id, limit, plain(inFlight)]
+        )
+        const [next] = yield* sql.unsafe<{ at: number | null }>(
+          `SELECT (extract(epoch FROM min(at)) * 1000)::float8 AS at FROM truss.due
+          WHERE webhook_id = $1::uuid AND event_seq <> ALL ($2::text::int8[])`,
+          [lease.webhook.id, plain([...inFlight, ...rows.map((row) => row.seq)])]
+        )
+        return {
+          events: rows.map((row) => ({ ...toStored(row, row.table_id), attempt: row.attempt })),
+          nextAt: next?.at ?? null
+        }
+      })
+
+      const insertAttempts = `
+        INSERT INTO truss.attempts (webhook_id, slot, event_seq, event_at, event_slot, table_id, event_type, nonce,
+          attempt, created_at, status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of)
+        SELECT c.webhook_id, (SELECT max(slot) FROM truss.slots), r.event_seq,
+          timestamptz 'epoch' + r.event_at * interval '1 microsecond', r.event_slot, r.table_id, r.event_type, r.nonce,
+          r.attempt, r.created_at, r.status_code, r.response_body, r.latency_ms, r.error, r.outcome,
+          r.next_attempt_at, r.replay_of
+        FROM c, unnest($2::text::int8[], $3::text::int8[], $4::text::int2[], $5::text::int4[],
+          $6::text::truss.event_type[], $7::text::int8[], $8::text::int2[], $9::text::timestamptz[],
+          $10::text::int2[], $11::text::text[], $12::text::real[], $13::text::text[], $14::text::truss.outcome[],
+          $15::text::timestamptz[], $16::text::int8[])
+          WITH ORDINALITY AS r (event_seq, event_at, event_slot, table_id, event_type, nonce, attempt, created_at,
+            status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of, n)
+        ORDER BY r.n`
+
+      const attemptParameters = (records: ReadonlyArray<AttemptRecord>) => [
+        plain(records.map((r) => r.ref.seq)),
+        plain(records.map((r) => r.ref.at)),
+        plain(records.map((r) => r.ref.slot)),
+        plain(records.map((r) => r.ref.tableId)),
+        plain(records.map((r) => r.eventType)),
+        plain(records.map((r) => r.nonce)),
+        plain(records.map((r) => r.attempt)),
+        plain(records.map((r) => iso(r.createdAt))),
+        plain(records.map((r) => r.statusCode)),
+        texts(records.map((r) => r.responseBody)),
+        plain(records.map((r) => Math.round(r.latencyMs * 100) / 100)),
+        plain(records.map((r) => r.error)),
+        plain(records.map((r) => r.outcome)),
+        plain(records.map((r) => iso(r.nextAttemptAt))),
+        plain(records.map((r) => r.replayOf))
+      ]
+
+      const counted = `
+        fail_count = CASE WHEN $17::boolean THEN 0 ELSE fail_count END + $18::int,
+        last_delivery_at = coalesce($19::timestamptz, last_delivery_at),
+        last_status_code = CASE WHEN $19::timestamptz IS NULL THEN last_status_code ELSE $20::int2 END`
+
+      // The row of the cursor is locked before a number is drawn for the log, so the log of one webhook is numbered in
+      // the order in which it becomes visible.
+      const commitQuery = `
+        WITH c AS (
+          UPDATE truss.cursors SET ${counted},
+            seen = coalesce($22::pg_snapshot, seen),
+            target = CASE WHEN $22::pg_snapshot IS NULL THEN target ELSE $23::pg_snapshot END,
+            after_seq = coalesce($24::int8, after_seq),
+            gaps = coalesce($25::text::pg_snapshot[], gaps)
+          WHERE webhook_id = $1::uuid AND epoch = $21::int8 RETURNING webhook_id
+        ), logged AS (${insertAttempts}
+        ), again AS (
+          INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at)
+          SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id, r.attempt + 1, r.at
+          FROM c, unnest($2::text::int8[], $4::text::int2[], $5::text::int4[], $8::text::int2[],
+            $15::text::timestamptz[]) AS r (event_seq, event_slot, table_id, attempt, at)
+          WHERE r.at IS NOT NULL
+          ON CONFLICT (webhook_id, event_seq, event_slot) DO UPDATE SET attempt = excluded.attempt, at = excluded.at
+        ), over AS (
+          DELETE FROM truss.due d USING c, unnest($26::text::int8[], $27::text::int2[]) AS r (event_seq, event_slot)
+          WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot
+        )
+        SELECT webhook_id FROM c`
+
+      const appendQuery = `
+        WITH c AS (
+          UPDATE truss.cursors SET ${counted} WHERE webhook_id = $1::uuid RETURNING webhook_id
+        ), logged AS (${insertAttempts}
+        )
+        SELECT webhook_id FROM c`
+
+      const countedParameters = (records: ReadonlyArray<AttemptRecord>, change: FailCountChange) => {
+        const last = records.findLast((record) => record.eventType !== "TEST")
+        return [change.reset, change.failures, iso(last?.createdAt ?? null), last?.statusCode ?? null]
+      }
+
+      const commit = Effect.fnUntraced(function*(
+        lease: Lease,
+        records: ReadonlyArray<AttemptRecord>,
+        change: FailCountChange,
+        position: Position | undefined
+      ) {
+        const over = records.filter((record) => record.wasDue && record.nextAttemptAt === null)
+        const rows = yield* sql.unsafe(commitQuery, [
+          lease.webhook.id,
+          ...attemptParameters(records),
+          ...countedParameters(records, change),
+          String(lease.epoch),
+          position?.seen ?? null,
+          position?.target ?? null,
+          position === undefined ? null : String(position.afterSeq),
+          position === undefined ? null : texts(position.gaps),
+          plain(over.map((record) => record.ref.seq)),
+          plain(over.map((record) => record.ref.slot))
+        ])
+        return rows.length > 0
+      })
+
+      const wasWritten = Effect.fnUntraced(function*(lease: Lease, record: AttemptRecord) {
+        const rows = yield* sql.unsafe(
+          `SELECT FROM truss.attempts WHERE webhook_id = $1::uuid AND event_seq = $2::int8 AND nonce = $3::int8`,
+          [lease.webhook.id, String(record.ref.seq), String(record.nonce)]
+        )
+        return rows.length > 0
+      })
+
+      const append = Effect.fnUntraced(function*(
+        id: WebhookId,
+        records: ReadonlyArray<AttemptRecord>,
+        change: FailCountChange
+      ) {
+        const rows = yield* sql.unsafe(appendQuery, [
+          id,
+          ...attemptParameters(records),
+          ...countedParameters(records, change)
+        ])
+        return rows.length > 0
+      })
+
+      return Cursors.of({ acquire, page, due, commit, wasWritten, append })
+    })
+  )
+}

@@ -1,0 +1,43 @@
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Schema } from "effect"
+import * as Migrator from "effect/sql/Migrator"
+import { migrations } from "../../migrations/index.ts"
+import { Partitions } from "./Partitions.ts"
+
+/** The oldest PostgreSQL that has what we use (`CREATE OR REPLACE TRIGGER`, 14). */
+export const oldestServer = 140000
+
+/** The schema could not be made or brought up to date. `detail` says what to do. */
+export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
+  detail: Schema.String
+}) {}
+
+const run = Migrator.make({})({ loader: Migrator.fromRecord(migrations), table: "truss.migrations" })
+
+/**
+ * Brings the schema `truss` up to date: the migrations that are missing, the first partition and the capture
+ * functions. Safe to run from many processes at once; a schema newer than this version is refused.
+ */
+export const migrate = Effect.fn("Migrations.migrate")(function*() {
+  const sql = yield* PgClient.PgClient
+  const partitions = yield* Partitions
+  const [server] = yield* sql<{ version: number; name: string; exists: boolean }>`
+    SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS name,
+      to_regnamespace('truss') IS NOT NULL AS exists`
+  if (server!.version < oldestServer) {
+    return yield* new MigrationFailed({ detail: `PostgreSQL ${server!.name} is too old: 14 or newer is needed` })
+  }
+  yield* sql.withTransaction(Effect.gen(function*() {
+    yield* sql`SELECT pg_advisory_xact_lock(hashtext('truss.migrations'))`
+    if (!server!.exists) yield* sql`CREATE SCHEMA IF NOT EXISTS truss`
+    yield* run
+    const [applied] = yield* sql<{ last: number }>`SELECT max(migration_id)::int AS last FROM truss.migrations`
+    const known = Object.keys(migrations).length
+    if (applied!.last > known) {
+      return yield* new MigrationFailed({
+        detail: `the schema truss is at version ${applied!.last} and this program knows ${known}: use a newer version`
+      })
+    }
+    yield* partitions.ensure
+  }))
+}, Effect.catchTag("MigrationError", (error) => Effect.fail(new MigrationFailed({ detail: error.message }))))

@@ -1,0 +1,118 @@
+import { PgClient } from "@effect/sql-pg"
+import { Context, Effect, Layer } from "effect"
+import { captureFunctionsFor } from "./CaptureFunctions.ts"
+
+/** Partitions are at most this many days wide, and about sixteen are kept whatever the time of retention is. */
+const slotDays = (retentionDays: number): number => Math.max(1, Math.ceil(retentionDays / 14))
+
+/**
+ * The partitions ("slots") of `truss.events` and `truss.attempts`. The capture functions name the newest one, so that
+ * writers lock nothing else: opening the next one is replacing the functions, dropping an old one concerns readers only.
+ */
+export class Partitions extends Context.Service<Partitions, {
+  /** Opens the first slot if there is none, and mends the capture functions. */
+  readonly ensure: Effect.Effect<void>
+  /** Opens the next slot when it is time, closes those that no transaction can write to, drops what is past retention. */
+  rotate(retentionDays: number): Effect.Effect<void>
+  /** Opens the next slot now. */
+  readonly open: Effect.Effect<number>
+}>()("truss/services/Partitions") {
+  static readonly layer = Layer.effect(
+    Partitions,
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+
+      const newest = Effect.map(
+        sql<{ slot: number | null; age: number | null }>`
+          SELECT slot, extract(epoch FROM now() - opened_at)::float8 / 86400 AS age
+          FROM truss.slots ORDER BY slot DESC LIMIT 1`,
+        (rows) => rows[0]
+      )
+
+      const replaceFunctions = Effect.fnUntraced(function*(slot: number) {
+        for (const statement of captureFunctionsFor(slot).statements) yield* sql.unsafe(statement)
+      })
+
+      const openNext = sql.withTransaction(Effect.gen(function*() {
+        yield* sql`LOCK TABLE truss.slots IN SHARE ROW EXCLUSIVE MODE`
+        const slot = ((yield* newest)?.slot ?? 0) + 1
+        for (const parent of ["events", "attempts"]) {
+          yield* sql.unsafe(
+            `CREATE TABLE truss.${parent}_${slot} (LIKE truss.${parent} INCLUDING ALL, CHECK (slot = ${slot}))`
+          )
+          yield* sql.unsafe(
+            `ALTER TABLE truss.${parent} ATTACH PARTITION truss.${parent}_${slot} FOR VALUES IN (${slot})`
+          )
+        }
+        yield* sql`INSERT INTO truss.slots (slot) VALUES (${slot})`
+        yield* replaceFunctions(slot)
+        return slot
+      }))
+
+      const ensure = Effect.gen(function*() {
+        const slot = (yield* newest)?.slot
+        if (slot === undefined || slot === null) return yield* Effect.asVoid(openNext)
+        const { fingerprint } = captureFunctionsFor(slot)
+        const [row] = yield* sql<{ fingerprint: string | null }>`
+          SELECT obj_description('truss.capture_insert()'::regprocedure, 'pg_proc') AS fingerprint`
+        if (row?.fingerprint === fingerprint) return
+        yield* sql.withTransaction(replaceFunctions(slot))
+      })
+
+      // A transaction has its xid before its trigger looks the function up, and sessions notice the new function at
+      // their next lock at the latest; ten minutes are for whatever that does not cover.
+      const close = sql`
+        UPDATE truss.slots s SET closed_xid = pg_snapshot_xmax(pg_current_snapshot())
+        WHERE closed_xid IS NULL
+          AND EXISTS (SELECT FROM truss.slots n WHERE n.slot > s.slot AND n.opened_at < now() - interval '10 minutes')`
+
+      const expired = (retentionDays: number) =>
+        sql<{ slot: number; needed: boolean }>`
+          SELECT s.slot,
+            EXISTS (SELECT FROM truss.due d WHERE d.event_slot = s.slot)
+              OR EXISTS (
+                SELECT FROM truss.cursors c JOIN truss.webhooks w ON w.id = c.webhook_id
+                WHERE w.active AND pg_snapshot_xmin(c.seen) < s.closed_xid
+                  AND EXISTS (SELECT FROM truss.events e WHERE e.slot = s.slot AND e.table_id = w.table_id)
+              ) AS needed
+          FROM truss.slots s
+          WHERE s.closed_xid IS NOT NULL
+            AND (SELECT min(n.opened_at) FROM truss.slots n WHERE n.slot > s.slot)
+              < now() - ${retentionDays} * interval '1 day'
+          ORDER BY s.slot`
+
+      const drop = (slot: number) =>
+        sql.withTransaction(Effect.gen(function*() {
+          yield* sql`SET LOCAL lock_timeout = '2s'`
+          yield* sql`DELETE FROM truss.slots WHERE slot = ${slot}`
+          yield* sql.unsafe(`DROP TABLE truss.events_${slot}`)
+          yield* sql.unsafe(`DROP TABLE truss.attempts_${slot}`)
+        }))
+
+      const rotate = Effect.fn("Partitions.rotate")(function*(retentionDays: number) {
+        const last = yield* newest
+        if ((last?.age ?? 0) >= slotDays(retentionDays)) {
+          yield* Effect.logInfo("opened a partition", { slot: yield* openNext })
+        }
+        yield* close
+        for (const { slot, needed } of yield* expired(retentionDays)) {
+          if (needed) {
+            yield* Effect.logWarning(
+              "kept a partition past its retention: a webhook still has to deliver events from it",
+              { slot }
+            )
+            continue
+          }
+          yield* drop(slot)
+          yield* Effect.logInfo("dropped a partition past its retention", { slot })
+        }
+      })
+
+      return Partitions.of({
+        ensure: Effect.orDie(ensure),
+        rotate: (retentionDays) => Effect.orDie(rotate(retentionDays)),
+        open: Effect.orDie(openNext)
+      })
+    })
+  )
+}

@@ -1,0 +1,207 @@
+import { Config, ConfigProvider, Context, Effect, Layer, type LogLevel, Option, Redacted, Schema } from "effect"
+import { isIP } from "node:net"
+
+/** Every invalid setting at once. `faults` are lines for people: the setting's name and what is allowed. */
+export class InvalidSettings extends Schema.TaggedError<InvalidSettings>()("InvalidSettings", {
+  faults: Schema.NonEmptyArray(Schema.String)
+}) {}
+
+/** A kind of value: how it is read from text, and what is said when that fails. */
+export interface Kind<A> {
+  readonly allowed: string
+  readonly parse: (text: string) => A | undefined
+  /** Never repeat the value in a message. */
+  readonly secret?: boolean
+}
+
+const wholeNumber = (minimum: number, maximum: number, of = ""): Kind<number> => ({
+  allowed: `a whole number${of} from ${minimum} to ${maximum}`,
+  parse: (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : -1
+    return value >= minimum && value <= maximum ? value : undefined
+  }
+})
+
+const choice = <const A>(values: Readonly<Record<string, A>>, allowed: string): Kind<A> => ({
+  allowed,
+  parse: (text) => {
+    const key = text.toLowerCase()
+    return Object.hasOwn(values, key) ? values[key] : undefined
+  }
+})
+
+/** A host name or an address to listen on. */
+export const Host: Kind<string> = {
+  allowed: "a host name or an IP address",
+  parse: (text) => isIP(text) > 0 || /^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/i.test(text) ? text : undefined
+}
+
+/** A port to listen on; 0 is any free one. */
+export const Port = wholeNumber(0, 65535)
+
+/** A PostgreSQL connection string. */
+export const DatabaseUrl: Kind<Redacted.Redacted> = {
+  allowed: "a URL like postgres://user:password@host:5432/database",
+  secret: true,
+  parse: (text) => {
+    const url = /^postgres(ql)?:\/\//i.test(text) ? URL.parse(text) : null
+    return url !== null && (url.hostname !== "" || url.searchParams.has("host")) ? Redacted.make(text) : undefined
+  }
+}
+
+/** A folder, made when it is needed. */
+export const Folder: Kind<string> = {
+  allowed: "the path of a folder",
+  parse: (text) => text.trim() === "" || text.includes("\0") ? undefined : text
+}
+
+const HttpUrl: Kind<string> = {
+  allowed: "an http or https URL",
+  parse: (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text) ? text : undefined
+}
+
+const ApiKey: Kind<Redacted.Redacted> = {
+  allowed: "a key that starts with truss_sk_ and has at least 32 characters, without spaces",
+  secret: true,
+  parse: (text) => /^truss_sk_[\x21-\x7e]{23,}$/.test(text) ? Redacted.make(text) : undefined
+}
+
+const Days: Kind<number> = {
+  allowed: `whole days, at least 1, such as "7 days"`,
+  parse: (text) => {
+    const days = Number(/^(\d{1,5}) *(?:d|days?)?$/i.exec(text.trim())?.[1])
+    return days >= 1 ? days : undefined
+  }
+}
+
+const Switch = choice({ true: true, false: false }, "true or false")
+
+const Level = choice<LogLevel.LogLevel>(
+  { trace: "Trace", debug: "Debug", info: "Info", warn: "Warn", error: "Error" },
+  "one of trace, debug, info, warn, error"
+)
+
+/** What the command line says; each wins over the environment's setting. */
+export interface SettingsFlags {
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+  readonly databaseUrl?: Redacted.Redacted | undefined
+  readonly dataDir?: string | undefined
+}
+
+/** Settings by their meaning. `undefined` where the contract's default depends on something else. */
+export interface SettingsShape {
+  /** `undefined`: the embedded PostgreSQL in `dataDir`. */
+  readonly databaseUrl: Redacted.Redacted | undefined
+  readonly databaseListenUrl: Redacted.Redacted | undefined
+  readonly databasePrepare: boolean
+  readonly listen: "auto" | "off"
+  readonly host: string
+  readonly port: number
+  /** Whether somebody chose the port. */
+  readonly portGiven: boolean
+  readonly dataDir: string
+  readonly auth: "open" | "required"
+  readonly apiKey: Redacted.Redacted | undefined
+  readonly concurrency: number
+  readonly retentionDays: number
+  /** Bytes. */
+  readonly maxPayload: number
+  readonly logLevel: LogLevel.LogLevel | undefined
+  readonly logFormat: "pretty" | "json" | undefined
+  readonly otlpEndpoint: string | undefined
+  /** Variables named `TRUSS_…` that are no setting of this version. */
+  readonly unknown: ReadonlyArray<string>
+}
+
+/** Whether only this machine can reach a listener on the host. */
+export const isLoopback = (host: string): boolean =>
+  host.toLowerCase() === "localhost" || host === "::1" || isIP(host) === 4 && host.startsWith("127.")
+
+const known = new Set([
+  "TRUSS_LISTEN",
+  "TRUSS_DATA_DIR",
+  "TRUSS_AUTH",
+  "TRUSS_API_KEY",
+  "TRUSS_CONCURRENCY",
+  "TRUSS_RETENTION",
+  "TRUSS_MAX_PAYLOAD"
+])
+
+// The provider shows names as a tree whose branches are the parts between underscores.
+const namesUnder = (
+  provider: ConfigProvider.ConfigProvider,
+  path: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<string>, ConfigProvider.SourceError> =>
+  Effect.flatMap(provider.load(path), (node) => {
+    const here = node?.value === undefined ? [] : [path.join("_")]
+    if (node?._tag !== "Record") return Effect.succeed(here)
+    return Effect.map(
+      Effect.forEach([...node.keys].toSorted(), (key) => namesUnder(provider, [...path, key])),
+      (names) => [...here, ...names.flat()]
+    )
+  })
+
+const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
+  const faults: Array<string> = []
+  const setting = Effect.fnUntraced(function*<A>(name: string, kind: Kind<A>, flag?: A) {
+    if (flag !== undefined) return flag
+    const text = Option.getOrUndefined(yield* Config.option(Config.String(name)))
+    if (text === undefined) return undefined
+    const value = kind.parse(text)
+    if (value === undefined) {
+      faults.push(`${name} must be ${kind.allowed}${kind.secret === true ? "" : `, not ${JSON.stringify(text)}`}`)
+    }
+    return value
+  })
+
+  const databaseUrl = yield* setting("DATABASE_URL", DatabaseUrl, flags.databaseUrl)
+  const databaseListenUrl = yield* setting("DATABASE_LISTEN_URL", DatabaseUrl)
+  if (databaseListenUrl !== undefined && databaseUrl === undefined) {
+    faults.push("DATABASE_LISTEN_URL must go with DATABASE_URL: it names the same database")
+  }
+  const databasePrepare = yield* setting("DATABASE_PREPARE", Switch)
+  const listen = yield* setting("TRUSS_LISTEN", choice({ auto: "auto", off: "off" }, "auto or off"))
+  const host = (yield* setting("HOST", Host, flags.host)) ?? "127.0.0.1"
+  const port = yield* setting("PORT", Port, flags.port)
+  const dataDir = yield* setting("TRUSS_DATA_DIR", Folder, flags.dataDir)
+  const auth = yield* setting("TRUSS_AUTH", choice({ open: "open", required: "required" }, "open or required"))
+  const apiKey = yield* setting("TRUSS_API_KEY", ApiKey)
+  const concurrency = yield* setting("TRUSS_CONCURRENCY", wholeNumber(1, 10_000))
+  const retentionDays = yield* setting("TRUSS_RETENTION", Days)
+  const maxPayload = yield* setting("TRUSS_MAX_PAYLOAD", wholeNumber(1, 268_435_456, " of bytes"))
+  const logLevel = yield* setting("LOG_LEVEL", Level)
+  const logFormat = yield* setting("LOG_FORMAT", choice({ pretty: "pretty", json: "json" }, "pretty or json"))
+  const otlpEndpoint = yield* setting("OTEL_EXPORTER_OTLP_ENDPOINT", HttpUrl)
+  const names = yield* namesUnder(yield* ConfigProvider.ConfigProvider, ["TRUSS"])
+  const [first, ...rest] = faults
+  if (first !== undefined) return yield* new InvalidSettings({ faults: [first, ...rest] })
+  return {
+    databaseUrl,
+    databaseListenUrl,
+    databasePrepare: databasePrepare ?? true,
+    listen: listen ?? "auto",
+    host,
+    port: port ?? 8787,
+    portGiven: port !== undefined,
+    dataDir: dataDir ?? ".truss",
+    auth: auth ?? (isLoopback(host) ? "open" : "required"),
+    apiKey,
+    concurrency: concurrency ?? 256,
+    retentionDays: retentionDays ?? 7,
+    maxPayload: maxPayload ?? 1_048_576,
+    logLevel,
+    logFormat,
+    otlpEndpoint,
+    unknown: names.filter((name) => !known.has(name))
+  } satisfies SettingsShape
+}, Effect.catchTag(["ConfigError", "SourceError"], Effect.die))
+
+/** The settings of the process: the environment, and the flags that win over it. Nothing else reads the environment. */
+export class Settings extends Context.Service<Settings, SettingsShape>()("truss/services/Settings") {
+  /** Reads the settings through the current `ConfigProvider`. An empty variable counts as unset. */
+  static readonly read: (flags?: SettingsFlags) => Effect.Effect<SettingsShape, InvalidSettings> = (flags = {}) =>
+    read(flags)
+
+  static readonly layer = (flags?: SettingsFlags) => Layer.effect(Settings, Settings.read(flags))
+}

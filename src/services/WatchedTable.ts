@@ -1,0 +1,131 @@
+import { PgClient } from "@effect/sql-pg"
+import { Effect } from "effect"
+import { TableNotWatchable } from "../domain/Errors.ts"
+
+/** A table as the catalog shows it now. */
+export interface WatchedTable {
+  readonly oid: number
+  readonly schema: string
+  readonly name: string
+  /** The table itself, its partitions and inheriting children: each needs statement triggers of its own. */
+  readonly relations: ReadonlyArray<{ readonly oid: number; readonly name: string }>
+  /** Whether only row triggers see changes in the order in which they were made. */
+  readonly rowTriggers: boolean
+  readonly partitioned: boolean
+  readonly primaryKey: ReadonlyArray<string>
+  /** Virtual generated columns: null inside every trigger, so they are left out. */
+  readonly virtualColumns: ReadonlyArray<string>
+}
+
+interface Row {
+  readonly oid: number
+  readonly kind: string
+  readonly temporary: boolean
+  readonly child: boolean
+  readonly partitioned: boolean
+  readonly owned: boolean
+  readonly owner: string
+  readonly foreign_partition: string | null
+  readonly relations: ReadonlyArray<{ oid: number; name: string; owned: boolean; owner: string }>
+  readonly nested: boolean
+  readonly primary_key: ReadonlyArray<string>
+  readonly virtual_columns: ReadonlyArray<string>
+}
+
+// `reached` follows foreign keys that change the referencing rows: where they come back to the table, or reach a
+// table with triggers, a change can cause another one of the same table inside the same statement.
+const query = `
+WITH RECURSIVE target AS (
+  SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2
+), family AS (
+  SELECT oid FROM target
+  UNION
+  SELECT i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
+), reached AS (
+  SELECT oid FROM family
+  UNION
+  SELECT k.conrelid FROM reached r JOIN pg_constraint k ON k.confrelid = r.oid AND k.contype = 'f'
+    AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+), members AS (
+  SELECT c.oid, c.oid::regclass::text AS name, c.relkind,
+    pg_has_role(c.relowner, 'USAGE') AS owned, pg_get_userbyid(c.relowner) AS owner
+  FROM family JOIN pg_class c USING (oid)
+)
+SELECT t.oid::int8::float8 AS oid, t.relkind::text AS kind, t.relpersistence = 't' AS temporary,
+  t.relkind = 'p' AS partitioned,
+  EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = t.oid) AS child,
+  pg_has_role(t.relowner, 'USAGE') AS owned, pg_get_userbyid(t.relowner)::text AS owner,
+  (SELECT min(name) FROM members WHERE relkind = 'f') AS foreign_partition,
+  (SELECT json_agg(json_build_object('oid', oid::int8, 'name', name, 'owned', owned, 'owner', owner) ORDER BY oid)
+    FROM members) AS relations,
+  EXISTS (
+    SELECT FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE g.tgrelid IN (SELECT oid FROM reached) AND NOT g.tgisinternal AND n.nspname <> 'truss'
+      AND (g.tgrelid NOT IN (SELECT oid FROM family) OR (g.tgtype & 1) = 1 AND (g.tgtype & 66) = 0)
+  ) OR EXISTS (
+    SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.conrelid IN (SELECT oid FROM family)
+      AND k.confrelid IN (SELECT oid FROM reached)
+      AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
+  ) AS nested,
+  ARRAY(SELECT a.attname::text FROM pg_index x JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (x.indkey)
+    WHERE x.indrelid = t.oid AND x.indisprimary ORDER BY array_position(x.indkey::int2[], a.attnum)) AS primary_key,
+  ARRAY(SELECT a.attname::text FROM pg_attribute a
+    WHERE a.attrelid = t.oid AND a.attgenerated = 'v' AND NOT a.attisdropped ORDER BY a.attnum) AS virtual_columns
+FROM target t`
+
+const refuse = (reason: TableNotWatchable["reason"], detail: string) =>
+  Effect.fail(new TableNotWatchable({ reason, detail }))
+
+const kinds: Record<string, string> = {
+  v: "a view",
+  m: "a materialized view",
+  f: "a foreign table",
+  S: "a sequence",
+  i: "an index",
+  I: "an index",
+  c: "a composite type",
+  t: "a TOAST table"
+}
+
+/** Looks a table up by its exact schema and name, and refuses what cannot be watched, with the reason. */
+export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: string, name: string) {
+  const label = `${schema}.${name}`
+  if (schema === "truss") return yield* refuse("own_table", `${label} belongs to Truss Webhooks itself`)
+  if (schema === "information_schema" || schema.startsWith("pg_")) {
+    return yield* refuse("system_table", `${label} is a system table`)
+  }
+  const sql = yield* PgClient.PgClient
+  const [row] = yield* sql.unsafe<Row>(query, [schema, name])
+  if (row === undefined) return yield* refuse("not_found", `there is no table ${label}`)
+  if (row.kind !== "r" && row.kind !== "p" || row.temporary) {
+    return yield* refuse(
+      "not_a_table",
+      `${label} is ${row.temporary ? "a temporary table" : kinds[row.kind] ?? "no table"}; only tables can be watched`
+    )
+  }
+  const foreign = row.relations.find((relation) => !relation.owned)
+  if (foreign !== undefined) {
+    return yield* refuse(
+      "not_owner",
+      `${foreign.name} belongs to the role ${foreign.owner}: adding and dropping triggers needs that role ` +
+        `(GRANT ${foreign.owner} TO the role that Truss Webhooks connects as)`
+    )
+  }
+  if (row.foreign_partition !== null) {
+    return yield* refuse(
+      "foreign_partition",
+      `its partition ${row.foreign_partition} is a foreign table, for which PostgreSQL cannot capture changes`
+    )
+  }
+  return {
+    oid: row.oid,
+    schema,
+    name,
+    relations: row.relations,
+    // A partition or child is also written through its parent, where its own statement triggers do not fire.
+    rowTriggers: row.nested || row.child,
+    partitioned: row.partitioned,
+    primaryKey: row.primary_key,
+    virtualColumns: row.virtual_columns
+  } satisfies WatchedTable
+})

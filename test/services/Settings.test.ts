@@ -1,0 +1,188 @@
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Effect, Redacted } from "effect"
+import { isLoopback, Settings, type SettingsFlags } from "../../src/services/Settings.ts"
+
+const read = (env: Record<string, string>, flags?: SettingsFlags) =>
+  Settings.read(flags).pipe(
+    Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnvRecord(env))
+  )
+
+const faults = (env: Record<string, string>) => Effect.map(Effect.flip(read(env)), (error) => error.faults)
+
+const fault = Effect.fnUntraced(function*(name: string, value: string) {
+  const lines = yield* faults({ [name]: value })
+  assert.strictEqual(lines.length, 1)
+  assert.isTrue(lines[0].startsWith(`${name} must be `), lines[0])
+  return lines[0]
+})
+
+describe("Settings", () => {
+  it.effect("has a default for everything", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* read({}), {
+        databaseUrl: undefined,
+        databaseListenUrl: undefined,
+        databasePrepare: true,
+        listen: "auto",
+        host: "127.0.0.1",
+        port: 8787,
+        portGiven: false,
+        dataDir: ".truss",
+        auth: "open",
+        apiKey: undefined,
+        concurrency: 256,
+        retentionDays: 7,
+        maxPayload: 1_048_576,
+        logLevel: undefined,
+        logFormat: undefined,
+        otlpEndpoint: undefined,
+        unknown: []
+      })
+    }))
+
+  it.effect("reads every setting from the environment", () =>
+    Effect.gen(function*() {
+      const apiKey = `truss_sk_${"k".repeat(23)}`
+      const settings = yield* read({
+        DATABASE_URL: "postgres://app:secret@db.example:5432/app?sslmode=require",
+        DATABASE_LISTEN_URL: "postgresql://app:secret@direct.example/app",
+        DATABASE_PREPARE: "false",
+        TRUSS_LISTEN: "off",
+        HOST: "::",
+        PORT: "0",
+        TRUSS_DATA_DIR: "/var/lib/truss",
+        TRUSS_AUTH: "open",
+        TRUSS_API_KEY: apiKey,
+        TRUSS_CONCURRENCY: "16",
+        TRUSS_RETENTION: "30 days",
+        TRUSS_MAX_PAYLOAD: "65536",
+        LOG_LEVEL: "DEBUG",
+        LOG_FORMAT: "json",
+        OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"
+      })
+      assert.strictEqual(
+        settings.databaseUrl && Redacted.value(settings.databaseUrl),
+        "postgres://app:secret@db.example:5432/app?sslmode=require"
+      )
+      assert.strictEqual(
+        settings.databaseListenUrl && Redacted.value(settings.databaseListenUrl),
+        "postgresql://app:secret@direct.example/app"
+      )
+      assert.strictEqual(settings.apiKey && Redacted.value(settings.apiKey), apiKey)
+      const { apiKey: _, databaseListenUrl: _listenUrl, databaseUrl: _url, ...rest } = settings
+      assert.deepStrictEqual(rest, {
+        databasePrepare: false,
+        listen: "off",
+        host: "::",
+        port: 0,
+        portGiven: true,
+        dataDir: "/var/lib/truss",
+        auth: "open",
+        concurrency: 16,
+        retentionDays: 30,
+        maxPayload: 65_536,
+        logLevel: "Debug",
+        logFormat: "json",
+        otlpEndpoint: "http://collector:4318",
+        unknown: []
+      })
+    }))
+
+  it.effect("lets flags win, over invalid variables too", () =>
+    Effect.gen(function*() {
+      const settings = yield* read({ HOST: "0.0.0.0", PORT: "no", TRUSS_DATA_DIR: "a" }, {
+        host: "localhost",
+        port: 9000,
+        dataDir: "b",
+        databaseUrl: Redacted.make("postgres://db/app")
+      })
+      assert.strictEqual(settings.host, "localhost")
+      assert.strictEqual(settings.port, 9000)
+      assert.strictEqual(settings.dataDir, "b")
+      assert.strictEqual(settings.auth, "open")
+      assert.strictEqual(settings.databaseUrl && Redacted.value(settings.databaseUrl), "postgres://db/app")
+    }))
+
+  it.effect("names every fault at once, with what is allowed", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* faults({ PORT: "http", TRUSS_AUTH: "none", TRUSS_RETENTION: "1 hour" }), [
+        `PORT must be a whole number from 0 to 65535, not "http"`,
+        `TRUSS_AUTH must be open or required, not "none"`,
+        `TRUSS_RETENTION must be whole days, at least 1, such as "7 days", not "1 hour"`
+      ])
+    }))
+
+  it.effect.each(
+    [
+      ["DATABASE_URL", "mysql://db/app"],
+      ["DATABASE_URL", "postgres://"],
+      ["DATABASE_URL", "localhost:5432"],
+      ["DATABASE_PREPARE", "maybe"],
+      ["TRUSS_LISTEN", "on"],
+      ["HOST", "a host"],
+      ["HOST", "http://127.0.0.1"],
+      ["PORT", "65536"],
+      ["PORT", "-1"],
+      ["PORT", "80.5"],
+      ["PORT", "0x50"],
+      ["TRUSS_DATA_DIR", " "],
+      ["TRUSS_AUTH", "constructor"],
+      ["TRUSS_API_KEY", "truss_sk_short"],
+      ["TRUSS_API_KEY", `other_sk_${"k".repeat(32)}`],
+      ["TRUSS_API_KEY", `truss_sk_${"k ".repeat(16)}`],
+      ["TRUSS_CONCURRENCY", "0"],
+      ["TRUSS_RETENTION", "0"],
+      ["TRUSS_RETENTION", "1.5 days"],
+      ["TRUSS_RETENTION", "forever"],
+      ["TRUSS_MAX_PAYLOAD", "1MB"],
+      ["LOG_LEVEL", "verbose"],
+      ["LOG_FORMAT", "xml"],
+      ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"]
+    ] as const
+  )("refuses %s=%s", ([name, value]) => fault(name, value))
+
+  it.effect("says no secret in a fault", () =>
+    Effect.gen(function*() {
+      assert.notInclude(yield* fault("DATABASE_URL", "mysql://app:hunter2@db/app"), "hunter2")
+      assert.notInclude(yield* fault("TRUSS_API_KEY", "hunter2"), "hunter2")
+    }))
+
+  it.effect("wants DATABASE_URL beside DATABASE_LISTEN_URL", () =>
+    Effect.gen(function*() {
+      const [line] = yield* faults({ DATABASE_LISTEN_URL: "postgres://db/app" })
+      assert.include(line, "DATABASE_LISTEN_URL must go with DATABASE_URL")
+    }))
+
+  it.effect.each(["7", "7d", "7 d", "7 days", "7 Days", " 7 day "])(
+    "reads the retention %s",
+    (text) =>
+      Effect.gen(function*() {
+        assert.strictEqual((yield* read({ TRUSS_RETENTION: text })).retentionDays, 7)
+      })
+  )
+
+  it.effect("takes an empty variable for unset", () =>
+    Effect.gen(function*() {
+      const settings = yield* read({ DATABASE_URL: "", PORT: "", TRUSS_API_KEY: "" })
+      assert.strictEqual(settings.databaseUrl, undefined)
+      assert.strictEqual(settings.port, 8787)
+      assert.isFalse(settings.portGiven)
+      assert.strictEqual(settings.apiKey, undefined)
+    }))
+
+  it.effect("requires keys by default where others can reach it", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* read({ HOST: "0.0.0.0" })).auth, "required")
+      assert.strictEqual((yield* read({ HOST: "truss.example" })).auth, "required")
+      assert.strictEqual((yield* read({ HOST: "127.0.0.2" })).auth, "open")
+      assert.strictEqual((yield* read({ HOST: "localhost" })).auth, "open")
+      assert.isTrue(isLoopback("::1"))
+      assert.isFalse(isLoopback("127.0.0.1.example"))
+    }))
+
+  it.effect("tells which TRUSS_ variables mean nothing to it", () =>
+    Effect.gen(function*() {
+      const { unknown } = yield* read({ TRUSS_CONCURENCY: "1", TRUSS_AUTH: "open", TRUSS_AUTH_MODE: "x", TRUSS_: "y" })
+      assert.deepStrictEqual(unknown, ["TRUSS_", "TRUSS_AUTH_MODE", "TRUSS_CONCURENCY"])
+    }))
+})
