@@ -63,6 +63,7 @@ const statements: ReadonlyArray<string> = [
     target pg_snapshot,
     after_seq bigint NOT NULL DEFAULT 0,
     gaps pg_snapshot[] NOT NULL DEFAULT '{}',
+    restart pg_snapshot,
     fail_count integer NOT NULL DEFAULT 0,
     last_delivery_at timestamptz,
     last_status_code smallint

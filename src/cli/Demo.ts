@@ -84,6 +84,9 @@ const createWebhook = Effect.fnUntraced(function*(api: Api, receiver: string, se
   return yield* HttpClientResponse.schemaBodyJson(Created)(response)
 })
 
+/** What to say of a failed delivery, and of the one that follows it. */
+type Note = readonly [failed: string, retried: string]
+
 /** Changes orders and shows what arrives. */
 const makeShow = Effect.fnUntraced(function*(
   screen: Screen,
@@ -92,7 +95,7 @@ const makeShow = Effect.fnUntraced(function*(
   const sql = yield* PgClient.PgClient
   const turn = yield* Semaphore.make(1)
   const shown = yield* Queue.sliding<Arrival>(64)
-  const commits = new Map<string, { readonly at: number; readonly note?: string | undefined }>()
+  const commits = new Map<string, { readonly at: number; readonly note: Note | undefined }>()
   const keyOf = (event: string, id: number) => `${event} ${id}`
 
   const print = Effect.fnUntraced(function*(arrival: Arrival, withBody: boolean) {
@@ -100,7 +103,7 @@ const makeShow = Effect.fnUntraced(function*(
     const key = body === undefined ? "" : keyOf(body.event, (body.row ?? body.old_row)?.id ?? 0)
     const own = commits.get(key)
     if (own === undefined) yield* screen.foreign(arrival)
-    yield* screen.delivery(arrival, own && arrival.at - own.at, arrival.statusCode < 300 ? undefined : own?.note)
+    yield* screen.delivery(arrival, own && arrival.at - own.at, own?.note?.[arrival.statusCode < 300 ? 1 : 0])
     if (withBody) yield* screen.body(arrival.text)
     if (arrival.statusCode < 300) commits.delete(key)
   })
@@ -124,7 +127,7 @@ const makeShow = Effect.fnUntraced(function*(
   )
 
   /** Runs one statement, and says so once it is committed. */
-  const change = (event: string, id: number, text: string, statement: Effect.Effect<unknown, unknown>, note?: string) =>
+  const change = (event: string, id: number, text: string, statement: Effect.Effect<unknown, unknown>, note?: Note) =>
     turn.withPermit(Effect.gen(function*() {
       yield* Effect.orDie(statement)
       commits.set(keyOf(event, id), { at: performance.now(), note })
@@ -184,7 +187,7 @@ const stumble = Effect.fnUntraced(
       2,
       "order 2: new to paid, and the receiver answers 500 once",
       sql`UPDATE orders SET status = 'paid' WHERE id = 2`,
-      "it is tried again in about 5 s"
+      ["it is tried again in about 5 s", "the same webhook-id again"]
     )
     yield* delivered("UPDATE", 2)
   },
@@ -207,6 +210,7 @@ const keepChanging = Effect.fnUntraced(function*({ change, sql }: Show) {
 
 const start = Effect.fnUntraced(function*(settings: SettingsShape, once: boolean, screen: Screen) {
   const port = yield* choosePort(settings, once)
+  yield* screen.title("Truss Webhooks: every change of a table, delivered and signed")
   const dataDir = yield* temporaryFolder
   const [startTook, postgres] = yield* Effect.timed(EmbeddedPostgres.start({ dataDir, database: "demo" }))
   yield* screen.part("PostgreSQL", `${postgres.version}, embedded, in a temporary folder`, startTook)

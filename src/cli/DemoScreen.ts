@@ -30,7 +30,7 @@ export const makeScreen = Effect.gen(function*() {
   const red = paint(31)
   const green = paint(32)
   const yellow = paint(33)
-  const width = Math.max(60, Math.min(process.stdout.columns ?? 120, 120))
+  const width = Math.max(60, Math.min(process.stdout.columns ?? 160, 160))
 
   const stamped = Effect.fnUntraced(function*(kind: string, text: string) {
     const now = new Date(yield* Clock.currentTimeMillis)

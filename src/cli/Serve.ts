@@ -1,7 +1,9 @@
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { Command } from "effect/cli"
+import { HttpServer } from "effect/http"
 import { layerService } from "../Service.ts"
 import type { SettingsShape } from "../services/Settings.ts"
+import { version } from "../services/Version.ts"
 import { openDatabase } from "./DatabaseSource.ts"
 import { databaseFlags, listenFlags, withSettings } from "./Flags.ts"
 import { untilStopped } from "./RunMain.ts"
@@ -10,7 +12,7 @@ const serve = (settings: SettingsShape) =>
   Effect.scoped(Effect.gen(function*() {
     for (const name of settings.unknown) yield* Effect.logWarning(`${name} is no setting of this version`)
     const database = yield* openDatabase(settings)
-    return yield* Layer.launch(layerService({
+    const service = yield* Layer.build(layerService({
       database,
       http: { host: settings.host, port: settings.port, auth: settings.auth, apiKey: settings.apiKey },
       concurrency: settings.concurrency,
@@ -18,6 +20,9 @@ const serve = (settings: SettingsShape) =>
       maxPayload: settings.maxPayload,
       listen: settings.listen
     }))
+    const { address } = Context.get(service, HttpServer.HttpServer)
+    yield* Effect.logInfo(`Truss Webhooks ${version} is ready on ${HttpServer.formatAddress(address)}`)
+    return yield* Effect.never
   }))
 
 /** `truss-webhooks serve` */

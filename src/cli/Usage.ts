@@ -23,7 +23,11 @@ const say = (error: CliError.NonShowHelpErrors): string => {
       return `too many arguments: ${error.arguments.map((text) => JSON.stringify(text)).join(" ")}`
     case "InvalidValue":
       if (error.value === "") return `--${error.option} needs a value`
-      return error.expected.startsWith("--") ? error.expected : `--${error.option}: ${error.expected}`
+      return error.expected.startsWith("--")
+        ? error.expected
+        : `--${error.option} must be ${error.expected.replaceAll("\"", "").replaceAll(" | ", " or ")}, not ${
+          JSON.stringify(error.value)
+        }`
     default:
       return error.message.replaceAll(/\s+/g, " ")
   }

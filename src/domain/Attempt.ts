@@ -5,7 +5,10 @@ import { EventType } from "./EventType.ts"
 export const Outcome = Schema.Literals(["success", "retrying", "failed"])
 export type Outcome = typeof Outcome.Type
 
-/** Why no usable answer came; `null` in a log entry when the endpoint answered. */
+/**
+ * Why no usable answer came; `null` in a log entry when the endpoint answered. `aborted`: the service stopped before an
+ * answer came.
+ */
 export const AttemptError = Schema.Literals([
   "timeout",
   "dns",
@@ -15,7 +18,8 @@ export const AttemptError = Schema.Literals([
   "tls",
   "protocol",
   "redirect",
-  "blocked_address"
+  "blocked_address",
+  "aborted"
 ])
 export type AttemptError = typeof AttemptError.Type
 

@@ -19,16 +19,20 @@ const printable = (what: string, min: number, max: number) =>
     if (text.length < min || text.length > max) return `${what} must have ${min} to ${max} characters`
     if (control.test(text)) return `${what} must not contain control characters`
     return text.isWellFormed() ? undefined : `${what} must be well-formed Unicode`
-  }))
+  }, { toJsonSchema: () => ({ minLength: min, maxLength: max }) }))
 
 const identifier = (what: string) =>
   printable(what, 1, 63).check(
-    Schema.makeFilter((text) => new TextEncoder().encode(text).length <= 63 ? undefined : `${what} is over 63 bytes`)
+    Schema.makeFilter((text) => new TextEncoder().encode(text).length <= 63 ? undefined : `${what} is over 63 bytes`, {
+      toJsonSchema: () => ({ maxLength: 63 })
+    })
   )
 
 const between = (minimum: number, maximum: number) =>
   Schema.Int.check(
-    Schema.makeFilter((n) => n >= minimum && n <= maximum ? undefined : `must be from ${minimum} to ${maximum}`)
+    Schema.makeFilter((n) => n >= minimum && n <= maximum ? undefined : `must be from ${minimum} to ${maximum}`, {
+      toJsonSchema: () => ({ minimum, maximum })
+    })
   )
 
 /** An absolute http or https URL of at most 2048 characters, without credentials. */
@@ -40,29 +44,31 @@ export const EndpointUrl = Schema.String.check(Schema.makeFilter((text) => {
   if (url === null || !/^https?:\/\/[^/]/i.test(text)) return "must be an absolute http or https URL"
   if (url.username !== "" || url.password !== "") return "must not contain credentials: use a header"
   return url.hash === "" ? undefined : "must not contain a fragment"
-}))
+}, { toJsonSchema: () => ({ format: "uri", maxLength: 2048 }) }))
 
 export const Events = Schema.Array(ChangeType).check(Schema.makeFilter((events) => {
   if (events.length === 0) return "must name at least one of INSERT, UPDATE, DELETE, TRUNCATE"
   return new Set(events).size === events.length ? undefined : "must not name an event twice"
-}))
+}, { toJsonSchema: () => ({ minItems: 1, uniqueItems: true }) }))
 
-export const Secret = printable("secret", 1, 1024)
+export const Secret = printable("secret", 1, 1024).annotate({ description: "Signs deliveries; never shown again" })
 
 export const DisabledReason = Schema.Literals(["paused", "gone", "failing", "table_missing"])
 export type DisabledReason = typeof DisabledReason.Type
 
 const fields = {
   name: printable("name", 1, 200),
-  table_schema: identifier("table_schema"),
+  table_schema: identifier("table_schema").annotate({ description: "The table's schema; `public` unless given" }),
   table_name: identifier("table_name"),
-  events: Events,
-  url: EndpointUrl,
-  headers: WebhookHeaders,
-  active: Schema.Boolean,
-  concurrency: between(1, 256),
-  timeout_ms: between(100, 60_000),
-  max_attempts: between(1, 20)
+  events: Events.annotate({ description: "Which changes fire" }),
+  url: EndpointUrl.annotate({ description: "Where deliveries go: http or https, without credentials" }),
+  headers: WebhookHeaders.annotate({
+    description: "Added to every delivery. Values are shown as `***`, and `***` written back keeps the stored value"
+  }),
+  active: Schema.Boolean.annotate({ description: "Paused webhooks do not fire; true unless given" }),
+  concurrency: between(1, 256).annotate({ description: "Deliveries in flight at most; 16 unless given" }),
+  timeout_ms: between(100, 60_000).annotate({ description: "For a whole attempt; 15000 unless given" }),
+  max_attempts: between(1, 20).annotate({ description: "Attempts at an event, in all; 8 unless given" })
 }
 
 /** Defaults of a new webhook; contract, section 2. */
@@ -109,8 +115,8 @@ export const Webhook = Schema.Struct({
   id: WebhookId,
   ...fields,
   has_secret: Schema.Boolean,
-  fail_count: Schema.Int,
-  disabled_reason: Schema.NullOr(DisabledReason),
+  fail_count: Schema.Int.annotate({ description: "Attempts that failed in a row, by the log" }),
+  disabled_reason: Schema.NullOr(DisabledReason).annotate({ description: "Why it does not fire; null when it does" }),
   last_delivery_at: Schema.NullOr(Schema.String),
   last_status_code: Schema.NullOr(Schema.Int),
   created_at: Schema.String,

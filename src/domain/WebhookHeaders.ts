@@ -29,5 +29,5 @@ export const WebhookHeaders = Schema.Record(Schema.String, Schema.String).check(
   }
   if (seen.size > 32) faults.push({ path: [], issue: "at most 32 headers" })
   return faults
-}))
+}, { toJsonSchema: () => ({ maxProperties: 32 }) }))
 export type WebhookHeaders = typeof WebhookHeaders.Type

@@ -12,7 +12,7 @@ const loopback = /^(?:(?:[a-z0-9-]+\.)*localhost\.?|127(?:\.(?:25[0-5]|2[0-4]\d|
 const changes = (request: Request) => request.method !== "GET" && request.method !== "HEAD"
 
 const credentialOf = ({ headers }: Request): string | undefined =>
-  headers["apikey"] ?? headers["x-api-key"] ?? /^bearer +(\S.*)$/i.exec(headers["authorization"] ?? "")?.[1]
+  headers["apikey"] || headers["x-api-key"] || /^bearer +(\S.*)$/i.exec(headers["authorization"] ?? "")?.[1]
 
 /** Lets in who shows a valid API key, with the scope that the request needs. */
 const byKey = Effect.fnUntraced(function*(keys: ApiKeys["Service"], request: Request) {
@@ -37,7 +37,9 @@ const isForeign = ({ headers }: Request): boolean => {
   const site = headers["sec-fetch-site"]
   if (site === "cross-site" || site === "same-site") return true
   const origin = headers["origin"]
-  return origin !== undefined && URL.parse(origin)?.host !== URL.parse(`http://${headers["host"]}`)?.host
+  if (origin === undefined) return false
+  const from = URL.parse(origin)
+  return from === null || from.host !== URL.parse(`http://${headers["host"]}`)?.host
 }
 
 /** Lets in who reaches the service by a loopback name (a rebound DNS name does not) and is no other site's page. */
@@ -61,12 +63,15 @@ const layer = (
 ) =>
   Layer.effect(
     Access,
-    Effect.map(ApiKeys, (keys) => (handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>) =>
-      Effect.provideServiceEffect(
-        handler,
-        Principal,
-        Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => admit(keys, request))
-      ))
+    Effect.map(
+      ApiKeys,
+      (keys) => (handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>) =>
+        Effect.provideServiceEffect(
+          handler,
+          Principal,
+          Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => admit(keys, request))
+        )
+    )
   )
 
 /** For `/v1`: an API key, always. */

@@ -31,7 +31,9 @@ const answerTo = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cau
   }
   return Effect.logError("A request failed for a reason of ours", cause).pipe(
     Effect.annotateLogs({ method: request.method, path: pathOf(request) }),
-    Effect.andThen(problem(new InternalError({ detail: "Something went wrong here; the log of the service says what" })))
+    Effect.andThen(
+      problem(new InternalError({ detail: "Something went wrong here; the log of the service says what" }))
+    )
   )
 }
 
@@ -60,8 +62,11 @@ export const answerNoRoute = Effect.flatMap(HttpServerRequest.HttpServerRequest,
 
 /** A line for each request, at debug level: method, path (never the query, it may hold anything) and status. */
 export const logged = <E, R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
-  Effect.tap(handler, (response) =>
-    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-      Effect.logDebug("HTTP").pipe(
-        Effect.annotateLogs({ method: request.method, path: pathOf(request), status: response.status })
-      ))).pipe(Effect.withLogSpan("request"))
+  Effect.tap(
+    handler,
+    (response) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+        Effect.logDebug("HTTP").pipe(
+          Effect.annotateLogs({ method: request.method, path: pathOf(request), status: response.status })
+        ))
+  ).pipe(Effect.withLogSpan("request"))

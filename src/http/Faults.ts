@@ -1,4 +1,4 @@
-import { type Schema, SchemaIssue } from "effect"
+import { type Schema, SchemaAST, SchemaIssue } from "effect"
 import { BadRequest, type Fault } from "./api/Problems.ts"
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1({
@@ -9,6 +9,8 @@ const format = SchemaIssue.makeFormatterStandardSchemaV1({
         return "is required"
       case "UnexpectedKey":
         return "is not a known member"
+      case "InvalidType":
+        return SchemaAST.isNever(issue.ast) ? "is not a known member" : SchemaIssue.defaultLeafHook(issue)
       default:
         return SchemaIssue.defaultLeafHook(issue)
     }

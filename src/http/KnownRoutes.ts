@@ -18,4 +18,6 @@ for (const path of systemPaths) router.on("GET", path, true)
 
 /** The methods that a path answers to, for `Allow`; empty for a path that nobody knows. */
 export const allowedMethods = (url: string): ReadonlyArray<string> =>
-  methods.filter((method) => router.find(method, url) !== undefined).flatMap((method) => method === "GET" ? ["GET", "HEAD"] : [method])
+  methods.filter((method) => router.find(method, url) !== undefined).flatMap((method) =>
+    method === "GET" ? ["GET", "HEAD"] : [method]
+  )

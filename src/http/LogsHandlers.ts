@@ -4,6 +4,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { DeliveryLog } from "../services/DeliveryLog.ts"
 import { ManualDelivery } from "../services/ManualDelivery.ts"
 import type { PrefixedApi } from "./api/Api.ts"
+import { defaultLimit } from "./api/Parameters.ts"
 import { NoOptions } from "./api/Webhooks.ts"
 import { asProblems } from "./DomainProblems.ts"
 import { decodeBody } from "./RequestBody.ts"
@@ -23,7 +24,7 @@ export const logsHandlers = (api: PrefixedApi) =>
       const manual = yield* ManualDelivery
       return handlers
         .handleAll({
-          list: ({ params, query }) => jsonText(asProblems(log.list(params.id, query))),
+          list: ({ params, query }) => jsonText(asProblems(log.list(params.id, { limit: defaultLimit, ...query }))),
           get: ({ params }) => jsonText(asProblems(log.get(params.id, params.logId)))
         })
         .handleRaw("replay", ({ params, request }) =>

@@ -1,5 +1,6 @@
 import { OpenApi } from "effect/http-api"
 import { DashboardApi, ManagementApi } from "./api/Api.ts"
+import { defaultLimit } from "./api/Parameters.ts"
 
 type Paths = OpenApi.OpenAPISpecPaths
 type Operation = OpenApi.OpenAPISpecOperation
@@ -14,7 +15,7 @@ const securitySchemes: Record<string, OpenApi.OpenAPISecurityScheme> = {
 
 /** What the strings of a query stand for. */
 const queryTypes: Record<string, object> = {
-  limit: { type: "integer", minimum: 1, maximum: 500, default: 50 },
+  limit: { type: "integer", minimum: 1, maximum: 500, default: defaultLimit },
   active: { type: "boolean" },
   status_code: { type: "integer", minimum: 100, maximum: 599 },
   from: { type: "string", format: "date-time" },
@@ -43,28 +44,35 @@ const typed = (operation: Operation): Operation => ({
 
 const withKey = (operation: Operation): Operation => ({ ...typed(operation), security: [...anyKey] })
 
+const dashboardTag = (name: string) => `${name} (dashboard)`
+
 const withOrWithoutKey = (operation: Operation): Operation => ({
   ...typed(operation),
   operationId: `api.${operation.operationId}`,
-  tags: [`${operation.tags[0]} (dashboard)`],
+  tags: [dashboardTag(operation.tags[0])],
   security: [{}, ...anyKey]
 })
 
+/** Effect names the schema of a problem after what it encodes. */
+const named = (spec: Record<string, unknown>): Record<string, unknown> =>
+  JSON.parse(JSON.stringify(spec).replaceAll(/\b([A-Z]\w*)Encoded(?=")/g, "$1Problem"))
+
 /** The API as `/openapi.json` and `/docs` describe it: both prefixes in one document. */
 export const DescribedApi = ManagementApi.annotateMerge(OpenApi.annotations({
-  transform: (spec) => ({
-    ...spec,
-    tags: [
-      ...spec["tags"],
-      ...spec["tags"].map((tag: OpenApi.OpenAPISpecTag) => ({
-        name: `${tag.name} (dashboard)`,
-        description: "The same under `/api`: open on loopback unless `TRUSS_AUTH` is `required`."
-      }))
-    ],
-    paths: {
-      ...mapOperations(spec["paths"], withKey),
-      ...mapOperations(OpenApi.fromApi(DashboardApi).paths, withOrWithoutKey)
-    },
-    components: { ...spec["components"], securitySchemes }
-  })
+  transform: (spec) =>
+    named({
+      ...spec,
+      tags: [
+        ...spec["tags"],
+        ...spec["tags"].map((tag: OpenApi.OpenAPISpecTag) => ({
+          name: dashboardTag(tag.name),
+          description: "The same under `/api`: open on loopback unless `TRUSS_AUTH` is `required`."
+        }))
+      ],
+      paths: {
+        ...mapOperations(spec["paths"], withKey),
+        ...mapOperations(OpenApi.fromApi(DashboardApi).paths, withOrWithoutKey)
+      },
+      components: { ...spec["components"], securitySchemes }
+    })
 }))

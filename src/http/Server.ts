@@ -2,7 +2,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Duration, Effect, Layer, Schema } from "effect"
 import { HttpRouter, HttpServer, type HttpServerError } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
-import { createServer, type Server } from "node:http"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
@@ -62,6 +62,16 @@ const listenError = ({ host, port }: ServerOptions) => ({ cause }: HttpServerErr
   return new ListenError({ reason, host, port, detail: `${host}:${port} ${why}: set HOST or PORT` })
 }
 
+/** A connection that is kept alive must not outlast the last answer on it once the server is closing. */
+const dropWhenClosing = (server: Server) => {
+  const watch = (_: IncomingMessage, response: ServerResponse) =>
+    void response.once("finish", () =>
+      setImmediate(() => {
+        if (!server.listening) server.closeIdleConnections()
+      }))
+  return server.prependListener("request", watch).prependListener("checkContinue", watch)
+}
+
 /** Cuts what is still open when the time for a graceful end has passed, so that nothing keeps the process up. */
 const layerCut = (server: Server) =>
   Layer.effect(
@@ -76,12 +86,12 @@ const layerCut = (server: Server) =>
 /** The whole HTTP side on a server of its own. Gives `HttpServer`, whose address has the port. */
 export const layer = (options: ServerOptions) =>
   Layer.unwrap(Effect.sync(() => {
-    const server = createServer({
+    const server = dropWhenClosing(createServer({
       headersTimeout: 10_000,
       requestTimeout: 30_000,
       keepAliveTimeout: 65_000,
       connectionsCheckingInterval: 5_000
-    })
+    }))
     const listening = NodeHttpServer.layerServer(() => server, {
       host: options.host,
       port: options.port,

@@ -4,6 +4,7 @@ import { WebhookCreate, WebhookPatch } from "../domain/Webhook.ts"
 import { ManualDelivery } from "../services/ManualDelivery.ts"
 import { Webhooks } from "../services/Webhooks.ts"
 import type { PrefixedApi } from "./api/Api.ts"
+import { defaultLimit } from "./api/Parameters.ts"
 import { NoOptions } from "./api/Webhooks.ts"
 import { asProblems } from "./DomainProblems.ts"
 import { decodeBody } from "./RequestBody.ts"
@@ -22,14 +23,15 @@ export const webhooksHandlers = (api: PrefixedApi) =>
       const manual = yield* ManualDelivery
       return handlers
         .handleAll({
-          list: ({ query }) => asProblems(webhooks.list(query)),
+          list: ({ query }) => asProblems(webhooks.list({ limit: defaultLimit, ...query })),
           get: ({ params }) => asProblems(webhooks.get(params.id)),
           delete: ({ params }) => asProblems(webhooks.remove(params.id))
         })
         .handleRaw("create", ({ request }) =>
           Effect.flatMap(createBody(request), (input) => asProblems(webhooks.create(input))))
         .handleRaw("patch", ({ params, request }) =>
-          Effect.flatMap(patchBody(request), (input) => asProblems(webhooks.patch(params.id, input))))
+          Effect.flatMap(patchBody(request), (input) =>
+            asProblems(webhooks.patch(params.id, input))))
         .handleRaw("test", ({ params, request }) =>
           Effect.andThen(noBody(request), asProblems(manual.test(params.id))))
     })

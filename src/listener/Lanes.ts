@@ -45,8 +45,8 @@ export const lowWater = 500
 export class Lanes implements Claimant {
   private readonly fresh: Array<Task> = []
   private readonly again: Array<Task> = []
-  private readonly cancels = new Set<() => void>()
-  private readonly options: LanesOptions
+  private readonly running = new Map<Task, { readonly nonce: number; readonly createdAt: number; readonly cancel: () => void }>()
+  private options: LanesOptions
   private next = 0
   private turn = false
   private closed = false
@@ -57,7 +57,7 @@ export class Lanes implements Claimant {
   }
 
   get inFlight(): number {
-    return this.cancels.size
+    return this.running.size
   }
 
   /** New events that wait. */
@@ -92,21 +92,43 @@ export class Lanes implements Claimant {
     this.pump()
   }
 
-  /** Starts nothing any more; resolves `idle` when what is in flight has ended. */
+  /** Starts nothing any more, forgets what waits; calls `idle` when what is in flight has ended. */
   close(idle: () => void): void {
     this.closed = true
+    this.drop()
     this.options.permits.leave(this)
     if (this.inFlight === 0) idle()
     else this.onIdle = idle
   }
 
-  /** Ends what is in flight, without outcomes. */
-  cancel(): void {
-    for (const cancel of this.cancels) {
+  /** Attempts that start from now on are sent so; those in flight end as they began. */
+  change(options: Pick<LanesOptions, "send" | "concurrency">): void {
+    this.options = { ...this.options, ...options }
+    this.pump()
+  }
+
+  /** Forgets what waits. */
+  drop(): void {
+    this.fresh.length = this.next = this.again.length = 0
+  }
+
+  /** Breaks off what is in flight; each comes back as `aborted`. */
+  abort(): ReadonlyArray<Finished> {
+    const now = Date.now()
+    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce }]) => {
       cancel()
       this.options.permits.release()
-    }
-    this.cancels.clear()
+      const answer = {
+        statusCode: null,
+        responseBody: null,
+        latencyMs: now - createdAt,
+        error: "aborted" as const,
+        retryAfter: null
+      }
+      return { task, nonce, createdAt, answer }
+    })
+    this.running.clear()
+    return aborted
   }
 
   private pump(): void {
@@ -133,12 +155,12 @@ export class Lanes implements Claimant {
     const nonce = Math.floor(Math.random() * nonceLimit)
     const createdAt = Date.now()
     const cancel = this.options.send({ ...task.event, nonce }, (answer) => {
-      this.cancels.delete(cancel)
+      this.running.delete(task)
       this.options.permits.release()
       this.options.onFinished({ task, nonce, createdAt, answer })
       this.pump()
       if (this.inFlight === 0) this.onIdle?.()
     })
-    this.cancels.add(cancel)
+    this.running.set(task, { nonce, createdAt, cancel })
   }
 }

@@ -96,9 +96,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   const acquired = yield* patiently("take over the webhook", cursors.acquire(id))
   if (acquired === undefined) return "gone" as SessionEnd
-  const lease: Lease = acquired
-  const { webhook } = lease
-  if (!webhook.active) {
+  let lease: Lease = acquired
+  if (!lease.webhook.active) {
     yield* control.reload.await
     return "reload" as SessionEnd
   }
@@ -112,19 +111,17 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   let position = lease.position
   let written = lease.position
   let writtenAt = 0
+  let gaps = lease.position.gaps.length
   let more = true
   let nextDueAt: number | null = 0
   let fenced = false
+  let gone = false
+  let stopped = false
 
   const lanes = new Lanes({
     permits,
-    concurrency: webhook.concurrency,
-    send: sender.to({
-      url: webhook.url,
-      headers: webhook.headers,
-      secret: webhook.secret,
-      timeoutMs: webhook.timeoutMs
-    }),
+    concurrency: lease.webhook.concurrency,
+    send: sender.to(lease.webhook),
     onFinished: (attempt) => {
       finished.push(attempt)
       done.openUnsafe()
@@ -159,7 +156,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   }
 
   const feeder = Effect.gen(function*() {
-    while (true) {
+    while (!stopped) {
       if (nextDueAt !== null && nextDueAt <= Date.now() && lanes.waitingAgain < dueEvents / 2) {
         yield* patiently("read what is due", readDue)
       }
@@ -176,17 +173,19 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       const wait = nextDueAt === null ? 3_600_000 : Math.max(1, Math.min(nextDueAt - Date.now(), 3_600_000))
       yield* Effect.raceFirst(feed.await, Effect.raceFirst(control.wake.await, Effect.sleep(wait)))
     }
+    return yield* Effect.never
   })
 
   const write = Effect.fnUntraced(function*(batch: ReadonlyArray<Finished>) {
     const now = Date.now()
-    const records = batch.map((attempt) => toRecord(attempt, webhook.maxAttempts, now))
+    const records = batch.map((attempt) => toRecord(attempt, lease.webhook.maxAttempts, now))
     const change = FailCount.fold(
       batch.map(({ answer, task }) => ({ eventType: task.event.eventType, answer }))
     )
     for (const { task } of batch) if (task.page !== undefined) task.page.remaining--
     advance()
     const to = written
+    const passed = (gaps - to.gaps.length) / 2
     let uncertain = false
     const first = records[0]
     const current = yield* patiently(
@@ -194,8 +193,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       Effect.suspend(() =>
         uncertain && first !== undefined
           ? Effect.flatMap(cursors.wasWritten(lease, first), (was) =>
-            was ? Effect.succeed(true) : cursors.commit(lease, records, change, to))
-          : cursors.commit(lease, records, change, to)
+            was ? Effect.succeed(true) : cursors.commit(lease, records, change, to, passed))
+          : cursors.commit(lease, records, change, to, passed)
       ).pipe(Effect.tapError(() => Effect.sync(() => (uncertain = true))))
     )
     if (!current) {
@@ -203,6 +202,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       return
     }
     writtenAt = now
+    gaps = to.gaps.length
     for (const record of records) {
       if (record.wasDue) dueInFlight.delete(record.ref.seq)
       if (record.nextAttemptAt !== null && (nextDueAt === null || record.nextAttemptAt < nextDueAt)) {
@@ -225,20 +225,42 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     return "fenced" as SessionEnd
   })
 
+  const commitAll = Effect.gen(function*() {
+    while (finished.length > 0 && !fenced) yield* write(finished.splice(0, commitAttempts))
+  })
+
   const drain = Effect.gen(function*() {
     lanes.close(() => idle.openUnsafe())
-    if (fenced) return lanes.cancel()
+    if (fenced || gone) return void lanes.abort()
     yield* Effect.timeoutOption(idle.await, drainTime)
-    lanes.cancel()
-    while (finished.length > 0 && !fenced) yield* write(finished.splice(0, commitAttempts))
+    finished.push(...lanes.abort())
+    yield* commitAll
+  })
+
+  /** Takes over new settings; what is in flight ends as it began. Only another table, or a pause, needs a new start. */
+  const reloader = Effect.gen(function*() {
+    while (true) {
+      yield* control.reload.await
+      control.reload.closeUnsafe()
+      const next = yield* patiently("read the webhook's settings", cursors.settings(id))
+      if (next === undefined) {
+        gone = true
+        return "gone" as SessionEnd
+      }
+      if (!next.active || next.tableId !== lease.webhook.tableId) break
+      lease = { ...lease, webhook: next }
+      lanes.change({ concurrency: next.concurrency, send: sender.to(next) })
+    }
+    stopped = true
+    lanes.close(() => idle.openUnsafe())
+    yield* idle.await
+    return "reload" as SessionEnd
   })
 
   return yield* Effect.raceAllFirst([
     // Whoever ends the session does not wait for a database that is away.
     Effect.onInterrupt(feeder, () => Effect.sync(() => (closing = true))),
     committer,
-    Effect.as(control.reload.await, "reload" as SessionEnd)
-  ]).pipe(
-    Effect.ensuring(Effect.timeoutOption(drain, "15 seconds"))
-  )
+    reloader
+  ]).pipe(Effect.ensuring(Effect.timeoutOption(drain, "15 seconds")))
 })

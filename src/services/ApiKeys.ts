@@ -101,7 +101,10 @@ export class ApiKeys extends Context.Service<ApiKeys, {
           return { ...show(row!), key: Redacted.make(key, { label: "api key" }) }
         }, orUnavailable)
 
-        const list = Effect.map(selectAll, (rows) => rows.map(show)).pipe(orUnavailable, Effect.withSpan("ApiKeys.list"))
+        const list = Effect.map(selectAll, (rows) => rows.map(show)).pipe(
+          orUnavailable,
+          Effect.withSpan("ApiKeys.list")
+        )
 
         const revoke = Effect.fn("ApiKeys.revoke")(function*(id: string) {
           const rows = uuid.test(id)

@@ -86,6 +86,34 @@ export interface AttemptRecord {
   readonly wasDue: boolean
 }
 
+interface SettingsRow {
+  readonly table_id: number
+  readonly events: ReadonlyArray<ChangeType>
+  readonly url: string
+  readonly headers: string
+  readonly secret: string | null
+  readonly active: boolean
+  readonly concurrency: number
+  readonly timeout_ms: number
+  readonly max_attempts: number
+}
+
+const settingsColumns = `w.table_id, w.events::text[] AS events, w.url, w.headers::text AS headers, w.secret, w.active,
+  w.concurrency, w.timeout_ms, w.max_attempts`
+
+const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({
+  id,
+  tableId: row.table_id,
+  events: row.events,
+  url: row.url,
+  headers: JSON.parse(row.headers) as WebhookHeaders,
+  secret: row.secret,
+  active: row.active,
+  concurrency: row.concurrency,
+  timeoutMs: row.timeout_ms,
+  maxAttempts: row.max_attempts
+})
+
 /** A page holds at most this many events and about this many bytes of bodies. */
 const pageEvents = 1000
 const pageBytes = 4 * 1048576
@@ -156,6 +184,8 @@ const pageQuery = (slots: ReadonlyArray<number>, paged: boolean, check: boolean)
 export class Cursors extends Context.Service<Cursors, {
   /** Takes over a webhook: raises its epoch. `undefined` when there is no such webhook. */
   acquire(id: WebhookId): Effect.Effect<Lease | undefined, SqlError.SqlError>
+  /** The webhook as it is set now, for whoever has it already. */
+  settings(id: WebhookId): Effect.Effect<ActorWebhook | undefined, SqlError.SqlError>
   /** The next page of new events after a position. */
   page(lease: Lease, position: Position): Effect.Effect<EventPage, SqlError.SqlError>
   /** Events whose retry is due by now, beside those that are in flight. */
@@ -169,7 +199,8 @@ export class Cursors extends Context.Service<Cursors, {
     lease: Lease,
     records: ReadonlyArray<AttemptRecord>,
     change: FailCountChange,
-    position: Position | undefined
+    position: Position,
+    gapsPassed: number
   ): Effect.Effect<boolean, SqlError.SqlError>
   /** Whether an attempt is in the log: what to ask when a commit ended without an answer. */
   wasWritten(lease: Lease, record: AttemptRecord): Effect.Effect<boolean, SqlError.SqlError>
@@ -201,48 +232,40 @@ export class Cursors extends Context.Service<Cursors, {
         )
 
       const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId) {
-        const [row] = yield* sql<{
-          epoch: number
-          seen: string
-          target: string | null
-          after_seq: number
-          gaps: ReadonlyArray<string>
-          boundary: number
-          table_id: number
-          events: ReadonlyArray<ChangeType>
-          url: string
-          headers: string
-          secret: string | null
-          active: boolean
-          concurrency: number
-          timeout_ms: number
-          max_attempts: number
-        }>`
-          UPDATE truss.cursors c SET epoch = c.epoch + 1
-          FROM truss.webhooks w WHERE w.id = c.webhook_id AND c.webhook_id = ${id}::text::uuid
+        const [row] = yield* sql.unsafe<
+          SettingsRow & {
+            epoch: number
+            seen: string
+            target: string | null
+            after_seq: number
+            gaps: ReadonlyArray<string>
+            boundary: number
+          }
+        >(
+          `UPDATE truss.cursors c SET epoch = c.epoch + 1, seen = coalesce(c.restart, c.seen), restart = NULL,
+            target = CASE WHEN c.restart IS NULL THEN c.target END,
+            after_seq = CASE WHEN c.restart IS NULL THEN c.after_seq ELSE 0 END
+          FROM truss.webhooks w WHERE w.id = c.webhook_id AND c.webhook_id = $1::uuid
           RETURNING c.epoch::float8 AS epoch, c.seen::text AS seen, c.target::text AS target,
             c.after_seq::float8 AS after_seq, c.gaps::text[] AS gaps,
-            coalesce(pg_sequence_last_value('truss.event_seq'::regclass), 0)::float8 AS boundary,
-            w.table_id, w.events::text[] AS events, w.url, w.headers::text AS headers, w.secret, w.active,
-            w.concurrency, w.timeout_ms, w.max_attempts`
+            coalesce(pg_sequence_last_value('truss.event_seq'::regclass), 0)::float8 AS boundary, ${settingsColumns}`,
+          [id]
+        )
         if (row === undefined) return undefined
         return {
           epoch: row.epoch,
           boundary: row.boundary,
           position: { seen: row.seen, target: row.target, afterSeq: row.after_seq, gaps: row.gaps },
-          webhook: {
-            id,
-            tableId: row.table_id,
-            events: row.events,
-            url: row.url,
-            headers: JSON.parse(row.headers) as WebhookHeaders,
-            secret: row.secret,
-            active: row.active,
-            concurrency: row.concurrency,
-            timeoutMs: row.timeout_ms,
-            maxAttempts: row.max_attempts
-          }
+          webhook: toActorWebhook(id, row)
         }
+      })
+
+      const settings = Effect.fn("Cursors.settings")(function*(id: WebhookId) {
+        const [row] = yield* sql.unsafe<SettingsRow>(
+          `SELECT ${settingsColumns} FROM truss.webhooks w WHERE w.id = $1::uuid`,
+          [id]
+        )
+        return row === undefined ? undefined : toActorWebhook(id, row)
       })
 
       const page = Effect.fnUntraced(function*(lease: Lease, position: Position) {
@@ -357,10 +380,7 @@ export class Cursors extends Context.Service<Cursors, {
       const commitQuery = `
         WITH c AS (
           UPDATE truss.cursors SET ${counted},
-            seen = coalesce($22::pg_snapshot, seen),
-            target = CASE WHEN $22::pg_snapshot IS NULL THEN target ELSE $23::pg_snapshot END,
-            after_seq = coalesce($24::int8, after_seq),
-            gaps = coalesce($25::text::pg_snapshot[], gaps)
+            seen = $22::pg_snapshot, target = $23::pg_snapshot, after_seq = $24::int8, gaps = gaps[$25::int4:]
           WHERE webhook_id = $1::uuid AND epoch = $21::int8 RETURNING webhook_id
         ), logged AS (${insertAttempts}
         ), again AS (
@@ -392,7 +412,8 @@ export class Cursors extends Context.Service<Cursors, {
         lease: Lease,
         records: ReadonlyArray<AttemptRecord>,
         change: FailCountChange,
-        position: Position | undefined
+        position: Position,
+        gapsPassed: number
       ) {
         const over = records.filter((record) => record.wasDue && record.nextAttemptAt === null)
         const rows = yield* sql.unsafe(commitQuery, [
@@ -400,10 +421,10 @@ export class Cursors extends Context.Service<Cursors, {
           ...attemptParameters(records),
           ...countedParameters(records, change),
           String(lease.epoch),
-          position?.seen ?? null,
-          position?.target ?? null,
-          position === undefined ? null : String(position.afterSeq),
-          position === undefined ? null : texts(position.gaps),
+          position.seen,
+          position.target,
+          String(position.afterSeq),
+          2 * gapsPassed + 1,
           plain(over.map((record) => record.ref.seq)),
           plain(over.map((record) => record.ref.slot))
         ])
@@ -431,7 +452,7 @@ export class Cursors extends Context.Service<Cursors, {
         return rows.length > 0
       })
 
-      return Cursors.of({ acquire, page, due, commit, wasWritten, append })
+      return Cursors.of({ acquire, settings, page, due, commit, wasWritten, append })
     })
   )
 }

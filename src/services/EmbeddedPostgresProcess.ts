@@ -1,7 +1,8 @@
 import { Deferred, Effect, Option } from "effect"
-import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { readFile, readlink, rm } from "node:fs/promises"
+import { join } from "node:path"
 import { EmbeddedPostgresError } from "./EmbeddedPostgresError.ts"
 
 /** The user that PostgreSQL runs as, where it is not the one we run as. */
@@ -106,46 +107,46 @@ export interface SpawnOptions {
   readonly identity: Identity | undefined
 }
 
-// Its stdin is a pipe from us, which ends however we end. It waits for a server that has only just
-// started, and signals it only while the lock file names it.
+// Both scripts read from a pipe of ours, which ends however we end. The server waits until the watchdog knows its pid, so
+// that there is no moment at which our death would leave it running.
+const serverScript = `read -r _ && exec "$@" </dev/null`
+// A server that has only just started is not yet in the lock file; one that is not there any more is none of ours.
 const watchdogScript = `read -r pid || exit
 read -r _
-until [ -s "$1" ]; do kill -0 "$pid" || exit; sleep 0.1; done
-read -r running < "$1" && [ "$running" = "$pid" ] && kill -INT "$pid"`
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  kill -0 "$pid" || exit
+  read -r running < "$1" && [ "$running" = "$pid" ] && exec kill -INT "$pid"
+  sleep 0.1
+done`
 
 const spawnWatched = (options: SpawnOptions, owner: string, exited: Deferred.Deferred<string>) => {
-  const log = openSync(options.log, "a", 0o600)
   // Detached: Ctrl-C goes to a terminal's whole foreground group, and we need the server until our work has ended.
-  const server = spawn(options.postgres, ["-D", options.data, ...options.args, "-c", owner], {
-    ...options.identity,
-    cwd: "/",
-    env,
-    detached: true,
-    windowsHide: true,
-    stdio: ["ignore", log, log]
-  })
+  const common = { ...options.identity, cwd: "/", env, detached: true, windowsHide: true }
+  const args = ["-D", options.data, ...options.args, "-c", owner]
+  const [file, prefix] = process.platform === "win32"
+    ? [options.postgres, []]
+    : ["/bin/sh", ["-c", serverScript, "sh", options.postgres]]
+  const log = openSync(options.log, "a", 0o600)
+  const server = spawn(file, [...prefix, ...args], { ...common, stdio: ["pipe", log, log] })
   closeSync(log)
   const end = (how: string) => Deferred.doneUnsafe(exited, Effect.succeed(how))
   server.once("error", (error) => end(error.message))
   server.once("exit", (code, name) => end(name === null ? `exit code ${code}` : `signal ${name}`))
+  server.stdin?.once("error", () => {})
   server.unref()
-  if (process.platform !== "win32") watch(server, options)
-  return server
-}
+  if (process.platform === "win32") return server
 
-const watch = (server: ChildProcess, options: SpawnOptions) => {
-  const watchdog = spawn("/bin/sh", ["-c", watchdogScript, "truss-watchdog", `${options.data}/postmaster.pid`], {
-    ...options.identity,
-    cwd: "/",
-    env,
-    detached: true,
+  const lockFile = join(options.data, "postmaster.pid")
+  const watchdog = spawn("/bin/sh", ["-c", watchdogScript, "truss-watchdog", lockFile], {
+    ...common,
     stdio: ["pipe", "ignore", "ignore"]
   })
   watchdog.once("error", () => {})
   watchdog.stdin.once("error", () => {})
-  watchdog.stdin.write(`${server.pid}\n`)
   watchdog.unref()
   server.once("exit", () => watchdog.kill("SIGKILL"))
+  watchdog.stdin.write(`${server.pid}\n`, () => server.stdin?.end("\n"))
+  return server
 }
 
 /**

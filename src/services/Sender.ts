@@ -1,22 +1,21 @@
 /**
- * Sends one POST and tells what came of it. Callbacks and no fibers: this runs once an event, and `node:http` alone
- * sends 35,000 requests a second where a fiber around each halves that.
+ * Sends one POST and tells what came of it. Callbacks and no fibers: this runs once an event, and a fiber around each
+ * request halves how many are sent.
  */
 import { Context, Effect, Layer } from "effect"
-import * as http from "node:http"
-import * as https from "node:https"
 import type { Answer, AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { makeSigner } from "./Signing.ts"
+import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
 /** Bytes of an answer's body that are kept. */
 const keptBytes = 1024
 
-/** Idle sockets are closed after this, before most servers would (Node's own closes after 5 s). */
-const idleSocketMs = 4_000
+/** What may follow is read and dropped when it is no more than this, so that the connection can be used again. */
+const drainedBytes = 65_536
 
 /** What a webhook's deliveries have in common. */
 export interface Endpoint {
@@ -46,6 +45,13 @@ const refusals: Record<string, AttemptError> = {
   ECONNABORTED: "connection_reset",
   ConnectionClosed: "connection_reset",
   ConnectionRefused: "connection_refused",
+  UND_ERR_SOCKET: "connection_reset",
+  UND_ERR_CLOSED: "connection_reset",
+  UND_ERR_DESTROYED: "connection_reset",
+  UND_ERR_CONNECT_TIMEOUT: "timeout",
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "protocol",
+  UND_ERR_RES_EXCEEDED_MAX_SIZE: "protocol",
+  UND_ERR_HEADERS_OVERFLOW: "protocol",
   ENOTFOUND: "dns",
   EAI_AGAIN: "dns",
   EAI_FAIL: "dns",
@@ -70,83 +76,94 @@ export const toAttemptError = (error: unknown): AttemptError => {
 }
 
 /** How one webhook's requests look; made once, used for each. */
-const makeSend = (endpoint: Endpoint, agents: { http: http.Agent; https: https.Agent }): Send => {
+const makeSend = (endpoint: Endpoint, transport: Transport): Send => {
   const url = new URL(endpoint.url)
-  const secure = url.protocol === "https:"
-  const request = secure ? https.request : http.request
+  const post = transport.to(url)
   const signer = endpoint.secret === null ? undefined : makeSigner(endpoint.secret)
-  const hostname = url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname
-  const base = {
-    method: "POST",
-    protocol: url.protocol,
-    hostname,
-    path: url.pathname + url.search,
-    agent: secure ? agents.https : agents.http,
-    ...(url.port === "" ? {} : { port: Number(url.port) })
-  }
-  const common = {
-    "User-Agent": `Truss-Webhooks/${version}`,
-    ...endpoint.headers,
-    Host: url.host,
-    "Content-Type": "application/json"
-  }
+  const own = Object.entries(endpoint.headers)
+  const common = [
+    ...(own.some(([name]) => name.toLowerCase() === "user-agent") ? [] : ["User-Agent", `Truss-Webhooks/${version}`]),
+    ...own.flat(),
+    "Host",
+    url.host,
+    "Content-Type",
+    "application/json"
+  ]
   return (delivery, done) => {
     const started = performance.now()
     const id = encodeEventId(delivery.ref)
     const timestamp = Math.floor(Date.now() / 1000)
-    const headers: Record<string, string | number> = {
-      ...common,
-      "Content-Length": Buffer.byteLength(delivery.body),
-      "X-Truss-Event": delivery.eventType,
-      "X-Truss-Delivery": encodeAttemptId({ eventSeq: delivery.ref.seq, nonce: delivery.nonce }),
-      "webhook-id": id,
-      "webhook-timestamp": timestamp
-    }
+    const headers = common.concat([
+      "X-Truss-Event",
+      delivery.eventType,
+      "X-Truss-Delivery",
+      encodeAttemptId({ eventSeq: delivery.ref.seq, nonce: delivery.nonce }),
+      "webhook-id",
+      id,
+      "webhook-timestamp",
+      String(timestamp)
+    ])
     if (signer !== undefined) {
-      headers["X-Truss-Signature"] = signer.body(delivery.body)
-      headers["webhook-signature"] = signer.standard(id, timestamp, delivery.body)
+      headers.push(
+        "X-Truss-Signature",
+        signer.body(delivery.body),
+        "webhook-signature",
+        signer.standard(id, timestamp, delivery.body)
+      )
     }
+    const chunks: Array<Buffer> = []
+    let size = 0
+    let status = 0
+    let retryAfter: string | null = null
+    let flood = false
     let over = false
+    let starting = true
     let timer: NodeJS.Timeout | undefined = undefined
-    const end = (statusCode: number | null, body: string | null, error: AttemptError | null, retryAfter: string | null) => {
+    const end = (statusCode: number | null, responseBody: string | null, error: AttemptError | null): void => {
+      if (starting) return queueMicrotask(() => end(statusCode, responseBody, error))
       if (over) return
       over = true
       clearTimeout(timer)
-      done({ statusCode, responseBody: body, latencyMs: performance.now() - started, error, retryAfter })
+      done({ statusCode, responseBody, latencyMs: performance.now() - started, error, retryAfter })
     }
-    const onResponse = (response: http.IncomingMessage) => {
-      const chunks: Array<Buffer> = []
-      let size = 0
-      const finish = () => {
-        const status = response.statusCode ?? null
-        const error = status !== null && status >= 300 && status < 400 ? "redirect" : null
-        end(status, toText(chunks), error, response.headers["retry-after"] ?? null)
-      }
-      response.on("data", (chunk: Buffer) => {
+    const finish = () => {
+      clearTimeout(timer)
+      end(status, toText(chunks), status >= 300 && status < 400 ? "redirect" : null)
+    }
+    const fail = (error: unknown) => {
+      clearTimeout(timer)
+      retryAfter = null
+      end(null, null, toAttemptError(error))
+    }
+    const abort = post(headers, delivery.body, {
+      onHeaders: (code, after, length) => {
+        status = code
+        retryAfter = after
+        flood = !(length <= drainedBytes)
+      },
+      onData: (chunk) => {
         if (size >= keptBytes) return
         chunks.push(size + chunk.length > keptBytes ? chunk.subarray(0, keptBytes - size) : chunk)
         size += chunk.length
         if (size < keptBytes) return
         // All that is kept has come. A little more may follow on a connection worth keeping; a flood is cut off.
         finish()
-        if (!(Number(response.headers["content-length"]) <= 65_536)) req.destroy()
-        else response.setTimeout(1_000, () => req.destroy())
-      })
-      response.on("end", finish)
-      response.on("error", (error) => end(null, null, toAttemptError(error), null))
-      response.on("aborted", () => end(null, null, "connection_reset", null))
-    }
-    const req = request({ ...base, headers }, onResponse)
-    req.on("error", (error) => end(null, null, toAttemptError(error), null))
+        if (flood) abort()
+        else timer = setTimeout(abort, 1_000)
+      },
+      onEnd: finish,
+      onError: fail
+    })
+    starting = false
     timer = setTimeout(() => {
-      end(null, null, "timeout", null)
-      req.destroy()
+      retryAfter = null
+      end(null, null, "timeout")
+      abort()
     }, endpoint.timeoutMs)
-    req.end(delivery.body)
     return () => {
       over = true
       clearTimeout(timer)
-      req.destroy()
+      abort()
     }
   }
 }
@@ -167,16 +184,11 @@ export class Sender extends Context.Service<Sender, {
   static readonly layer = Layer.effect(
     Sender,
     Effect.gen(function*() {
-      const options = { keepAlive: true, timeout: idleSocketMs, scheduling: "lifo", maxFreeSockets: 1024 } as const
-      const agents = yield* Effect.acquireRelease(
-        Effect.sync(() => ({ http: new http.Agent(options), https: new https.Agent(options) })),
-        (agents) =>
-          Effect.sync(() => {
-            agents.http.destroy()
-            agents.https.destroy()
-          })
+      const transport = yield* Effect.acquireRelease(
+        Effect.sync(() => process.versions["bun"] === undefined ? undiciTransport() : nodeTransport()),
+        (transport) => Effect.sync(transport.close)
       )
-      return Sender.of({ to: (endpoint) => makeSend(endpoint, agents) })
+      return Sender.of({ to: (endpoint) => makeSend(endpoint, transport) })
     })
   )
 }

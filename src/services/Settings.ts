@@ -39,13 +39,16 @@ export const Host: Kind<string> = {
 /** A port to listen on; 0 is any free one. */
 export const Port = wholeNumber(0, 65535)
 
+const sslModes = new Set(["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
+
 /** A PostgreSQL connection string. */
 export const DatabaseUrl: Kind<Redacted.Redacted> = {
-  allowed: "a URL like postgres://user:password@host:5432/database",
+  allowed: "a URL like postgres://user:password@host:5432/database or …?sslmode=require",
   secret: true,
   parse: (text) => {
     const url = /^postgres(ql)?:\/\//i.test(text) ? URL.parse(text) : null
-    return url !== null && (url.hostname !== "" || url.searchParams.has("host")) ? Redacted.make(text) : undefined
+    if (url === null || url.hostname === "" && !url.searchParams.has("host")) return undefined
+    return sslModes.has(url.searchParams.get("sslmode") ?? "prefer") ? Redacted.make(text) : undefined
   }
 }
 

@@ -249,7 +249,7 @@ export class Webhooks extends Context.Service<Webhooks, {
                 WHERE webhook_id = ${webhookId}::text::uuid`
             }
             if (moves) {
-              yield* sql`UPDATE truss.cursors SET seen = pg_current_snapshot(), target = NULL, after_seq = 0,
+              yield* sql`UPDATE truss.cursors SET restart = pg_current_snapshot(),
                 gaps = CASE WHEN ${input.active ?? now.active} THEN '{}' ELSE ARRAY[pg_current_snapshot()] END
                 WHERE webhook_id = ${webhookId}::text::uuid`
               yield* Effect.catchTag(capture.sync(now.table_id), "TableNotWatchable", () => Effect.void)

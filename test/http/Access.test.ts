@@ -26,6 +26,7 @@ const needsKey = (prefix: string) =>
     assert.strictEqual((yield* server.ask("GET", `${path}?apikey=${writeKey}`)).status, 401)
     const good: ReadonlyArray<Record<string, string>> = [
       { apikey: readKey },
+      { apikey: "", "x-api-key": readKey },
       { APIKEY: writeKey },
       { "x-api-key": readKey },
       { authorization: `Bearer ${readKey}` },
@@ -120,6 +121,7 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("an open service", (
         { origin: "http://localhost:8787", "sec-fetch-site": "cross-site" }
       ]
       for (const headers of foreign) assert.strictEqual(yield* post(headers), 403, JSON.stringify(headers))
+      assert.strictEqual(yield* post({ host: "localhost:99999", origin: "null" }), 403)
       const own: ReadonlyArray<Record<string, string>> = [
         {},
         { origin: "http://localhost:8787" },

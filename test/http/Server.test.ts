@@ -92,7 +92,9 @@ describe("the server", () => {
         { disableLogger: true }
       )
       const ask = (path: string, method = "GET") =>
-        Effect.promise(() => web.handler(new Request(`http://localhost${path}`, { method, headers: { host: "localhost" } })))
+        Effect.promise(() =>
+          web.handler(new Request(`http://localhost${path}`, { method, headers: { host: "localhost" } }))
+        )
       const mine = yield* ask("/mine")
       assert.deepStrictEqual([mine.status, mine.headers.get("x-content-type-options")], [200, null])
       assert.strictEqual((yield* ask("/api/webhooks")).status, 200)

@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer, Logger, References } from "effect"
 import { Asked, TestServer, writeKey } from "./TestServer.ts"
 
 const input = { name: "orders", table_name: "orders", events: ["INSERT"], url: "https://example.com/hook" }
@@ -59,7 +59,7 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("webhooks", (it) => 
         headers: { Host: "x", "X-Fine": "y" },
         active: "yes",
         concurrency: 1000,
-        timeout_ms: 1.5,
+        timeout_ms: 1000.5,
         secret: { leaked: "s3cr3t" },
         colour: "red"
       })
@@ -160,13 +160,56 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("webhooks", (it) => 
       }
     }))
 
-  it.effect("answer a defect with 500 and no details", () =>
+})
+
+const logged: Array<{ readonly level: string; readonly text: string }> = []
+
+const Recorder = Logger.layer([
+  Logger.map(Logger.formatJson, (text) => void logged.push({ level: JSON.parse(text).level, text }))
+])
+
+it.layer(TestServer.layer().pipe(Layer.provideMerge(Recorder)), { excludeTestServices: true })("the log", (it) => {
+  it.effect("has what went wrong here, and the answer does not", () =>
     Effect.gen(function*() {
       const server = yield* TestServer
-      const answer = yield* server.ask("POST", "/api/webhooks", { ...input, table_name: "broken" })
+      const answer = yield* server.ask("POST", "/api/webhooks?token=hidden", { ...input, table_name: "broken" })
       assert.strictEqual(answer.status, 500)
       assert.strictEqual(answer.headers.get("content-type"), "application/problem+json")
       assert.strictEqual(answer.json.status, 500)
       assert.notInclude(answer.text, "secret")
+      const [line, ...more] = logged.splice(0)
+      assert.strictEqual(line?.level, "ERROR")
+      assert.include(line!.text, "a secret of the service")
+      assert.include(line!.text, "/api/webhooks")
+      assert.notInclude(line!.text, "hidden")
+      assert.deepStrictEqual(more, [])
+    }))
+
+  it.effect("has no line for a request that was answered", () =>
+    Effect.gen(function*() {
+      const server = yield* TestServer
+      const requests = [["GET", "/api/webhooks"], ["GET", "/nope"], ["POST", "/api/webhooks"], ["GET", "/v1/webhooks"]]
+      for (const [method, path] of requests) yield* server.ask(method!, path!)
+      assert.deepStrictEqual(logged, [])
+    }))
+})
+
+const Verbose = Layer.merge(Recorder, Layer.succeed(References.MinimumLogLevel, "Debug"))
+
+it.layer(TestServer.layer().pipe(Layer.provideMerge(Verbose)), { excludeTestServices: true })("the log at debug", (it) => {
+  it.effect("has a line for every request, without its query and keys", () =>
+    Effect.gen(function*() {
+      const server = yield* TestServer
+      logged.splice(0)
+      yield* server.ask("GET", "/v1/webhooks?table=hidden", undefined, { apikey: writeKey })
+      yield* server.ask("GET", "/nope?table=hidden")
+      const lines = logged.splice(0).filter(({ text }) => text.includes("\"HTTP\""))
+      assert.strictEqual(lines.length, 2)
+      assert.include(lines[0]!.text, "\"status\":200")
+      assert.include(lines[1]!.text, "\"status\":404")
+      for (const { text } of lines) {
+        assert.notInclude(text, "hidden")
+        assert.notInclude(text, writeKey)
+      }
     }))
 })

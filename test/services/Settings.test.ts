@@ -117,6 +117,7 @@ describe("Settings", () => {
       ["DATABASE_URL", "mysql://db/app"],
       ["DATABASE_URL", "postgres://"],
       ["DATABASE_URL", "localhost:5432"],
+      ["DATABASE_URL", "postgres://db/app?sslmode=maybe"],
       ["DATABASE_PREPARE", "maybe"],
       ["TRUSS_LISTEN", "on"],
       ["HOST", "a host"],

@@ -17,7 +17,7 @@ const params = { id: PathId, logId: PathId }
 const list = HttpApiEndpoint.get("list", "/webhooks/:id/logs", {
   params: { id: PathId },
   query: {
-    limit: Limit,
+    limit: Schema.optionalKey(Limit),
     cursor: Schema.optionalKey(QueryText),
     event_type: Schema.optionalKey(EventType),
     outcome: Schema.optionalKey(Outcome),

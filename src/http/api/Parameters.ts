@@ -1,4 +1,4 @@
-import { Effect, Schema, SchemaTransformation } from "effect"
+import { Schema, SchemaTransformation } from "effect"
 
 // oxlint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f]/
@@ -14,15 +14,19 @@ export const QueryText = Schema.String.check(Schema.makeFilter((text) => {
 }))
 
 const digits = (minimum: number, maximum: number) =>
-  Schema.String.check(Schema.makeFilter((text) =>
-    /^\d{1,9}$/.test(text) && Number(text) >= minimum && Number(text) <= maximum
-      ? undefined
-      : `must be a whole number from ${minimum} to ${maximum}`
-  ))
+  Schema.String.check(
+    Schema.makeFilter((text) =>
+      /^\d{1,9}$/.test(text) && Number(text) >= minimum && Number(text) <= maximum
+        ? undefined
+        : `must be a whole number from ${minimum} to ${maximum}`
+    )
+  )
 
 /** A whole number in a query, in plain digits. */
 export const QueryInteger = (minimum: number, maximum: number) =>
-  digits(minimum, maximum).pipe(Schema.decodeTo(Schema.Int, SchemaTransformation.transform({ decode: Number, encode: String })))
+  digits(minimum, maximum).pipe(
+    Schema.decodeTo(Schema.Int, SchemaTransformation.transform({ decode: Number, encode: String }))
+  )
 
 /** `true` or `false` in a query. */
 export const QueryBoolean = Schema.String.check(
@@ -48,9 +52,11 @@ const parseTime = (text: string): Date | undefined => {
 }
 
 /** An ISO 8601 time or day in a query, UTC unless it says otherwise. */
-export const QueryTime = Schema.String.check(Schema.makeFilter((text) =>
-  parseTime(text) === undefined ? "must be an ISO 8601 time, such as 2025-01-15T10:00:00Z" : undefined
-)).pipe(
+export const QueryTime = Schema.String.check(
+  Schema.makeFilter((text) =>
+    parseTime(text) === undefined ? "must be an ISO 8601 time, such as 2025-01-15T10:00:00Z" : undefined
+  )
+).pipe(
   Schema.decodeTo(
     Schema.Date,
     SchemaTransformation.transform({
@@ -60,5 +66,6 @@ export const QueryTime = Schema.String.check(Schema.makeFilter((text) =>
   )
 )
 
-/** How many entries a page has: 1 to 500, 50 unless said. */
-export const Limit = QueryInteger(1, 500).pipe(Schema.withDecodingDefaultKey(Effect.succeed("50")))
+/** How many entries a page has: 1 to 500, and `defaultLimit` unless said. */
+export const Limit = QueryInteger(1, 500)
+export const defaultLimit = 50

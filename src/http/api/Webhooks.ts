@@ -21,7 +21,7 @@ export const TestResult = Schema.Struct({
 }).annotate({ identifier: "TestResult" })
 
 /** The body of a request that needs none. */
-export const NoOptions = Schema.Struct({}).annotate({ identifier: "NoOptions" })
+export const NoOptions = Schema.Record(Schema.String, Schema.Never).annotate({ identifier: "NoOptions" })
 
 const params = { id: PathId }
 
@@ -33,7 +33,7 @@ const create = HttpApiEndpoint.post("create", "/webhooks", {
 
 const list = HttpApiEndpoint.get("list", "/webhooks", {
   query: {
-    limit: Limit,
+    limit: Schema.optionalKey(Limit),
     cursor: Schema.optionalKey(QueryText),
     table: Schema.optionalKey(QueryText),
     active: Schema.optionalKey(QueryBoolean)
@@ -42,7 +42,8 @@ const list = HttpApiEndpoint.get("list", "/webhooks", {
   error: [BadRequest, Unavailable]
 }).annotateMerge(OpenApi.annotations({
   summary: "List webhooks",
-  description: "`table` takes `orders` or `public.orders`. `next_cursor` is `cursor` of the next page, null on the last."
+  description:
+    "`table` takes `orders` or `public.orders`. `next_cursor` is `cursor` of the next page, null on the last."
 }))
 
 const get = HttpApiEndpoint.get("get", "/webhooks/:id", {

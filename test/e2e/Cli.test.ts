@@ -1,0 +1,337 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Schedule } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtemp, readdir, rm } from "node:fs/promises"
+import { chmod } from "node:fs/promises"
+import { connect, createServer, type Server, type Socket } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { TestDatabase } from "../support/Database.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+type Env = Readonly<Record<string, string>>
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** The real program, with nothing of our environment but what it needs to run. */
+const start = (args: ReadonlyArray<string>, env: Env = {}) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { HOME, PATH } = process.env
+      const child = spawn(process.execPath, ["src/main.ts", ...args], {
+        cwd: root,
+        env: { HOME, PATH, ...env },
+        stdio: ["ignore", "pipe", "pipe"]
+      })
+      const output = { stdout: "", stderr: "" }
+      child.stdout.setEncoding("utf8").on("data", (text: string) => output.stdout += text)
+      child.stderr.setEncoding("utf8").on("data", (text: string) => output.stderr += text)
+      const ended = new Promise<Ended>((resolve) => child.once("close", (code) => resolve({ code, ...output })))
+      return { child, output, ended: Effect.promise(() => ended) }
+    }),
+    ({ child, ended }) =>
+      Effect.suspend(() => {
+        if (child.exitCode !== null || child.signalCode !== null) return Effect.void
+        child.kill("SIGKILL")
+        return ended
+      })
+  )
+
+const run = (args: ReadonlyArray<string>, env?: Env) => Effect.flatMap(start(args, env), ({ ended }) => ended)
+
+const until = <A>(what: string, look: () => A | undefined | Promise<A | undefined>) =>
+  Effect.promise(async () => look()).pipe(
+    Effect.repeat({ until: (found) => found !== undefined, schedule: Schedule.spaced("20 millis") }),
+    Effect.map((found) => found as A),
+    Effect.timeoutOrElse({ duration: "60 seconds", orElse: () => Effect.die(new Error(`never came: ${what}`)) })
+  )
+
+const stop = Effect.fnUntraced(function*(
+  running: { readonly child: ChildProcess; readonly ended: Effect.Effect<Ended> },
+  signal: NodeJS.Signals
+) {
+  running.child.kill(signal)
+  return yield* Effect.timeout(running.ended, "12 seconds")
+})
+
+/** A service that is ready, and its address. */
+const serve = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Env) {
+  const running = yield* start(["serve", "--port", "0", ...args], env)
+  const url = yield* until("the line that says it is ready", () => {
+    if (running.child.exitCode !== null) throw new Error(running.output.stderr)
+    return / is ready on (http:\/\/[^"\s]+)/.exec(running.output.stdout)?.[1]
+  })
+  return { ...running, url }
+})
+
+const status = (url: string, headers: Record<string, string> = {}) =>
+  Effect.promise(() => fetch(url, { headers }).then((response) => response.status))
+
+const temporary = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const folder = await mkdtemp(join(tmpdir(), "truss-cli-"))
+    await chmod(folder, 0o711)
+    return folder
+  }),
+  (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+)
+
+const listen = (port: number, onConnection?: (socket: Socket) => void) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly server: Server; readonly port: number }>((resume) => {
+      const server = createServer(onConnection)
+      const done = () => {
+        const address = server.address()
+        resume(Effect.succeed({ server, port: typeof address === "object" && address !== null ? address.port : port }))
+      }
+      // In use already is as good.
+      server.once("error", done)
+      server.listen(port, "127.0.0.1", done)
+    }),
+    ({ server }) => Effect.sync(() => server.close())
+  )
+
+/** Fails with one line on standard error, and says nothing else. */
+const assertOneLine = ({ code, stderr, stdout }: Ended, expected: number, pattern: RegExp) => {
+  assert.match(stderr, pattern)
+  assert.strictEqual(stderr.trimEnd().split("\n").length, 1, stderr)
+  assert.strictEqual(stdout, "")
+  assert.strictEqual(code, expected)
+}
+
+const withDatabase = <A, E, R>(use: (url: string) => Effect.Effect<A, E, R>) =>
+  Effect.flatMap(TestDatabase, ({ url }) => use(url)).pipe(Effect.provide(Layer.fresh(TestDatabase.layerUrl)))
+
+const nowhere = "postgres://app:hunter2@127.0.0.1:1/app"
+
+describe("the command line", () => {
+  it.live("tells a flag that is not there, with exit code 2", () =>
+    Effect.map(run(["serve", "--prot", "1"]), (ended) => assertOneLine(ended, 2, /--prot, did you mean --port\?/)))
+
+  it.live("tells a flag's value that does not fit, with exit code 2", () =>
+    Effect.map(run(["serve", "--port", "http"]), (ended) => assertOneLine(ended, 2, /--port must be a whole number/)))
+
+  it.live("tells a command that is not there, with exit code 2", () =>
+    Effect.map(run(["sevre"]), (ended) => assertOneLine(ended, 2, /no command "sevre", did you mean serve\?/)))
+
+  it.live("shows help with examples, and its version", () =>
+    Effect.gen(function*() {
+      const help = yield* run(["serve", "--help"])
+      assert.strictEqual(help.code, 0)
+      assert.match(help.stdout, /EXAMPLES/)
+      assert.match((yield* run(["--version"])).stdout, /^truss-webhooks v\d+\.\d+\.\d+/)
+    }))
+
+  it.live("tells every invalid setting in a line of its own", () =>
+    Effect.gen(function*() {
+      const { code, stderr, stdout } = yield* run(["serve"], { PORT: "http", TRUSS_RETENTION: "never" })
+      assert.strictEqual(code, 1)
+      assert.strictEqual(stdout, "")
+      const lines = stderr.trimEnd().split("\n")
+      assert.strictEqual(lines.length, 2)
+      assert.match(lines[0]!, /PORT must be a whole number from 0 to 65535, not "http"/)
+      assert.match(lines[1]!, /TRUSS_RETENTION must be whole days/)
+    }))
+
+  it.live("tells a database that does not answer, without its password", () =>
+    Effect.gen(function*() {
+      for (const command of [["migrate"], ["keys", "list"]]) {
+        const ended = yield* run(command, { DATABASE_URL: nowhere })
+        assertOneLine(ended, 1, /DATABASE_URL: the PostgreSQL at 127\.0\.0\.1:1 does not answer/)
+        assert.notInclude(ended.stderr, "hunter2")
+      }
+    }))
+})
+
+describe("migrate and keys", () => {
+  it.live("make the schema, once or again", () =>
+    withDatabase((DATABASE_URL) =>
+      Effect.gen(function*() {
+        const missing = yield* run(["keys", "list"], { DATABASE_URL })
+        assertOneLine(missing, 1, /run truss-webhooks migrate/)
+        for (const _ of [1, 2]) assert.strictEqual((yield* run(["migrate"], { DATABASE_URL })).code, 0)
+        assert.strictEqual((yield* run(["keys", "list"], { DATABASE_URL })).code, 0)
+      })
+    ))
+
+  it.live("make keys that work until they are revoked", () =>
+    withDatabase((DATABASE_URL) =>
+      Effect.gen(function*() {
+        const created = yield* run(["keys", "create", "--name", "ci", "--scope", "read"], { DATABASE_URL })
+        assert.strictEqual(created.code, 0, created.stderr)
+        assert.match(created.stdout, /^truss_sk_[\w-]{43}\n$/)
+        const apikey = created.stdout.trim()
+
+        const listed = yield* run(["keys", "list"], { DATABASE_URL })
+        assert.notInclude(listed.stdout, apikey)
+        const id = /^([0-9a-f-]{36})\s+read\s+.*\sci$/m.exec(listed.stdout)?.[1]
+        assert(id !== undefined, listed.stdout)
+
+        const { url } = yield* serve(["--host", "127.0.0.1"], { DATABASE_URL, TRUSS_AUTH: "required" })
+        assert.strictEqual(yield* status(`${url}/api/webhooks`), 401)
+        assert.strictEqual(yield* status(`${url}/v1/webhooks`, { apikey }), 200)
+        assert.strictEqual((yield* run(["keys", "revoke", id], { DATABASE_URL })).code, 0)
+        assert.strictEqual(yield* status(`${url}/v1/webhooks`, { apikey }), 401)
+        assertOneLine(yield* run(["keys", "revoke", id], { DATABASE_URL }), 1, /there is no API key/)
+      })
+    ))
+})
+
+describe("serve", () => {
+  it.live.each(["SIGTERM", "SIGINT"] as const)(
+    "ends with exit code 0 after %s",
+    (signal) =>
+      withDatabase((DATABASE_URL) =>
+        Effect.gen(function*() {
+          const service = yield* serve([], { DATABASE_URL })
+          assert.strictEqual(yield* status(`${service.url}/health/live`), 200)
+          const { code, stderr } = yield* stop(service, signal)
+          assert.strictEqual(stderr, "")
+          assert.strictEqual(code, 0)
+        })
+      )
+  )
+
+  it.live("runs on an embedded PostgreSQL, which ends with it", () =>
+    Effect.gen(function*() {
+      const dataDir = yield* temporary
+      const service = yield* serve(["--data-dir", dataDir], {})
+      assert.strictEqual(yield* status(`${service.url}/api/webhooks`), 200)
+      assert.strictEqual((yield* stop(service, "SIGTERM")).code, 0)
+      const left = yield* Effect.promise(() => readdir(join(dataDir, "postgres", "data")))
+      assert.notInclude(left, "postmaster.pid")
+    }))
+
+  it.live("ends at once when a second signal comes", () =>
+    withDatabase((DATABASE_URL) =>
+      Effect.gen(function*() {
+        const service = yield* serve([], { DATABASE_URL })
+        // A request that never ends holds the graceful stop.
+        const { hostname, port } = new URL(service.url)
+        const socket = yield* Effect.acquireRelease(
+          Effect.sync(() => connect(Number(port), hostname)),
+          (socket) => Effect.sync(() => socket.destroy())
+        )
+        socket.on("error", () => {})
+        socket.write("POST /api/webhooks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
+        socket.write("content-length: 100\r\n\r\n{")
+        yield* until("the request on its way", () => socket.bytesWritten > 100 || undefined)
+        assert.strictEqual(yield* status(`${service.url}/health/live`), 200)
+        service.child.kill("SIGTERM")
+        yield* until(
+          "no more listening",
+          () =>
+            fetch(`${service.url}/health/live`, { headers: { connection: "close" } }).then(() => undefined, () => true)
+        )
+        service.child.kill("SIGTERM")
+        const { code } = yield* Effect.timeout(service.ended, "3 seconds")
+        assert.strictEqual(code, 143)
+      })
+    ))
+
+  it.live("tells a port that is in use", () =>
+    withDatabase((DATABASE_URL) =>
+      Effect.gen(function*() {
+        const { port } = yield* listen(0)
+        const ended = yield* run(["serve"], { DATABASE_URL, PORT: String(port) })
+        assertOneLine(ended, 1, new RegExp(`PORT: ${port} is in use on 127\\.0\\.0\\.1`))
+      })
+    ))
+
+  it.live("does not wait where waiting is no use", () =>
+    withDatabase((url) =>
+      Effect.gen(function*() {
+        const wrong = new URL(url)
+        wrong.password = "hunter2"
+        const refused = yield* Effect.timeout(run(["serve", "--port", "0"], { DATABASE_URL: wrong.href }), "20 seconds")
+        assertOneLine(refused, 1, /DATABASE_URL: .*password authentication failed/)
+        const missing = new URL(url)
+        missing.pathname = "/no_such_database"
+        const ended = yield* Effect.timeout(run(["serve", "--port", "0"], { DATABASE_URL: missing.href }), "20 seconds")
+        assertOneLine(ended, 1, /database "no_such_database" does not exist/)
+      })
+    ))
+
+  it.live("waits for a database that does not answer yet, and says so", () =>
+    withDatabase((url) =>
+      Effect.gen(function*() {
+        const target = new URL(url)
+        const closed = yield* Effect.scoped(listen(0))
+        const free = yield* Effect.scoped(listen(0))
+        const proxied = new URL(url)
+        proxied.port = String(closed.port)
+        const service = yield* start(["serve", "--port", String(free.port)], { DATABASE_URL: proxied.href })
+        const ready = () =>
+          fetch(`http://127.0.0.1:${free.port}/health/ready`).then((response) => response.status, () => undefined)
+        assert.strictEqual(yield* until("an answer", ready), 503)
+        yield* until("a line about it", () => service.output.stdout.includes("waiting for the database") || undefined)
+        yield* listen(closed.port, (socket) => {
+          const upstream = connect(Number(target.port), target.hostname)
+          socket.on("error", () => upstream.destroy())
+          upstream.on("error", () => socket.destroy())
+          socket.pipe(upstream).pipe(socket)
+        })
+        yield* until("being ready", () => ready().then((status) => status === 200 || undefined))
+        assert.strictEqual((yield* stop(service, "SIGTERM")).code, 0)
+      })
+    ))
+
+  it.live("refuses to start where a key is required and there is none", () =>
+    withDatabase((DATABASE_URL) =>
+      Effect.gen(function*() {
+        const ended = yield* run(["serve", "--port", "0", "--host", "0.0.0.0"], { DATABASE_URL })
+        assertOneLine(ended, 1, /TRUSS_AUTH: .*keys create .*TRUSS_API_KEY/)
+        const apikey = `truss_sk_${"k".repeat(32)}`
+        const { url } = yield* serve([], { DATABASE_URL, TRUSS_AUTH: "required", TRUSS_API_KEY: apikey })
+        assert.strictEqual(yield* status(`${url}/v1/webhooks`, { apikey }), 200)
+      })
+    ))
+})
+
+describe("demo", () => {
+  it.live("shows an INSERT, an UPDATE and a DELETE arrive, and leaves nothing", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporary
+      // The default port is taken, and nobody asked for it.
+      yield* listen(8787)
+      const { code, stderr, stdout } = yield* run(["demo", "--once"], { TMPDIR: folder })
+      assert.strictEqual(stderr, "")
+      assert.strictEqual(code, 0)
+      assert.strictEqual(stdout.match(/delivery\s+204\s+signature verified/g)?.length, 3, stdout)
+      for (const event of ["INSERT", "UPDATE", "DELETE"]) assert.match(stdout, new RegExp(`change\\s+${event}`))
+      // oxlint-disable-next-line no-control-regex
+      assert.notMatch(stdout, /\u001b/)
+      assert.deepStrictEqual(yield* Effect.promise(() => readdir(folder)), [])
+    }))
+
+  it.live("shows a retry, stays up, and stops with exit code 0", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporary
+      const { port } = yield* Effect.scoped(listen(0))
+      const running = yield* start(["demo"], { TMPDIR: folder, PORT: String(port) })
+      yield* until("the retry", () => {
+        if (running.child.exitCode !== null) throw new Error(running.output.stderr)
+        return running.output.stdout.includes("the same webhook-id again") || undefined
+      })
+      yield* until("the last line", () => running.output.stdout.includes("Ctrl-C") || undefined)
+      assert.match(running.output.stdout, /delivery\s+500\s+signature verified/)
+      assert.strictEqual(yield* status(`http://localhost:${port}/docs`), 200)
+      const { code, stderr } = yield* stop(running, "SIGINT")
+      assert.strictEqual(stderr, "")
+      assert.strictEqual(code, 0)
+      assert.deepStrictEqual(yield* Effect.promise(() => readdir(folder)), [])
+    }))
+
+  it.live("tells a port that is in use", () =>
+    Effect.gen(function*() {
+      const { port } = yield* listen(0)
+      const ended = yield* run(["demo", "--once"], { PORT: String(port) })
+      assertOneLine(ended, 1, new RegExp(`PORT: ${port} is in use`))
+    }))
+})
