@@ -89,7 +89,9 @@ const watchDatabase = Effect.gen(function*() {
 })
 
 /** The parts that need no HTTP and no listening: what commands and embedders use. */
-export const layerServices = (options: Pick<ServiceOptions, "maxPayload"> & { readonly apiKey?: Redacted.Redacted | undefined }) => {
+export const layerServices = (
+  options: Pick<ServiceOptions, "maxPayload"> & { readonly apiKey?: Redacted.Redacted | undefined }
+) => {
   const base = Layer.mergeAll(
     Partitions.layer,
     Capture.layer({ maxPayload: options.maxPayload }),

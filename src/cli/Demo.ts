@@ -256,7 +256,6 @@ const demo = (once: boolean) =>
   Effect.fnUntraced(
     function*(settings: SettingsShape) {
       const screen = yield* makeScreen
-      yield* screen.title("Truss Webhooks: every change of a table, delivered and signed")
       const { api, databaseUrl, receiver, show, webhook } = yield* start(settings, once, screen)
       yield* introduce(show)
       yield* screen.text()

@@ -15,7 +15,7 @@ const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
 }
 
 // npm passes on the signal that a terminal or a service manager already sent to the whole group.
-const echoMs = 200
+const echoMs = 100
 
 /**
  * Runs the program as the process. The first SIGINT or SIGTERM interrupts it, so that everything is released; another

@@ -40,6 +40,7 @@ export const EndpointUrl = Schema.String.check(Schema.makeFilter((text) => {
   if (text.length > 2048) return "must have at most 2048 characters"
   // oxlint-disable-next-line no-control-regex
   if (/[\u0000-\u0020\u007f\\]/.test(text)) return "must not contain spaces, backslashes or control characters"
+  if (!text.isWellFormed()) return "must be well-formed Unicode"
   const url = URL.parse(text)
   if (url === null || !/^https?:\/\/[^/]/i.test(text)) return "must be an absolute http or https URL"
   if (url.username !== "" || url.password !== "") return "must not contain credentials: use a header"

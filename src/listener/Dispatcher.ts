@@ -59,8 +59,10 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
     sql<{ id: WebhookId; table_id: number; events: ReadonlyArray<EventType> }>`
       SELECT id::text, table_id, events::text[] FROM truss.webhooks WHERE active`,
     (rows) => {
-      routes = Map.groupBy(rows.map((row) => ({ id: row.id, tableId: row.table_id, events: row.events })), (route) =>
-        route.tableId)
+      routes = Map.groupBy(
+        rows.map((row) => ({ id: row.id, tableId: row.table_id, events: row.events })),
+        (route) => route.tableId
+      )
     }
   )
 

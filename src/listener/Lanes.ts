@@ -45,7 +45,10 @@ export const lowWater = 500
 export class Lanes implements Claimant {
   private readonly fresh: Array<Task> = []
   private readonly again: Array<Task> = []
-  private readonly running = new Map<Task, { readonly nonce: number; readonly createdAt: number; readonly cancel: () => void }>()
+  private readonly running = new Map<
+    Task,
+    { readonly nonce: number; readonly createdAt: number; readonly cancel: () => void }
+  >()
   private options: LanesOptions
   private next = 0
   private turn = false

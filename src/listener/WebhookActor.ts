@@ -14,7 +14,9 @@ const Reload = Rpc.make("Reload")
 /** A webhook as an entity of Effect Cluster: it runs on one runner at a time. Its messages carry nothing to keep. */
 export const WebhookEntity = Entity.make("Webhook", [Wake, Reload])
 
-const backoff = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("30 seconds")]).pipe(Schedule.jittered)
+const backoff = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("30 seconds")]).pipe(
+  Schedule.jittered
+)
 
 class Restart extends Schema.TaggedError<Restart>()("Restart", {}) {}
 

@@ -3,14 +3,13 @@ import { Context, Effect, Layer, Schedule } from "effect"
 import { SqlError } from "effect/sql"
 import { TableLocked, type TableNotWatchable } from "../domain/Errors.ts"
 import type { ChangeType } from "../domain/EventType.ts"
-import { texts } from "./PgArray.ts"
+import { type CapturedTable, captureFunction, type CaptureKind, functionName } from "./CaptureFunctions.ts"
 import { lookUpTable, type WatchedTable } from "./WatchedTable.ts"
 
 interface Trigger {
   readonly relation: number
   readonly name: string
-  /** Everything that makes it what it is; two triggers that are equal here are equal. */
-  readonly definition: string
+  readonly kind: CaptureKind
   readonly create: string
 }
 
@@ -18,18 +17,12 @@ interface Standing {
   readonly relation: number
   readonly relation_name: string
   readonly name: string
-  readonly definition: string
+  readonly function: string
+  readonly enabled: boolean
 }
 
 const quote = (name: string) => `"${name.replaceAll("\"", "\"\"")}"`
-const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
 
-const rowPrefix: Record<ChangeType, string> = {
-  INSERT: ",\"row\":",
-  UPDATE: ",\"row\":",
-  DELETE: ",\"row\":null,\"old_row\":",
-  TRUNCATE: ",\"row\":null,\"old_row\":null"
-}
 const transition: Record<ChangeType, string> = {
   INSERT: "REFERENCING NEW TABLE AS truss_new ",
   UPDATE: "REFERENCING OLD TABLE AS truss_old NEW TABLE AS truss_new ",
@@ -37,20 +30,16 @@ const transition: Record<ChangeType, string> = {
   TRUNCATE: ""
 }
 
-/** The triggers that a watched table needs for these event types. */
+/** The triggers that a watched table needs for these event types; their names sort before any that people give. */
 const triggersOf = (
   table: WatchedTable,
   tableId: number,
-  events: ReadonlyArray<ChangeType>,
-  maxPayload: number
+  events: ReadonlyArray<ChangeType>
 ): ReadonlyArray<Trigger> =>
   events.flatMap((event) => {
     const row = table.rowTriggers && event !== "TRUNCATE"
-    const fn = row ? "row" : event.toLowerCase()
-    const head = JSON.stringify({ event, schema: table.schema, table: table.name }).slice(0, -1) + rowPrefix[event]
-    const args = [String(tableId), head, String(maxPayload), texts(table.primaryKey), texts(table.virtualColumns)]
+    const kind = row ? "row" : event.toLowerCase() as CaptureKind
     const name = `00_truss_${event.toLowerCase()}_${tableId}`
-    const definition = `capture_${fn}:${Buffer.from(args.map((arg) => arg + "\0").join(""), "utf8").toString("hex")}`
     // PostgreSQL fires TRUNCATE for every partition of the table that is named: once is enough. Row triggers of a
     // partitioned table are cloned to its partitions by PostgreSQL itself.
     const relations = event === "TRUNCATE" || row
@@ -59,10 +48,10 @@ const triggersOf = (
     return relations.map((relation) => ({
       relation: relation.oid,
       name,
-      definition,
+      kind,
       create: `CREATE OR REPLACE TRIGGER ${quote(name)} AFTER ${event} ON ${relation.name} ` +
         `${row ? "" : transition[event]}FOR EACH ${row ? "ROW" : "STATEMENT"} ` +
-        `EXECUTE FUNCTION truss.capture_${fn}(${args.map(literal).join(", ")})`
+        `EXECUTE FUNCTION truss.${functionName(tableId, kind)}()`
     }))
   })
 
@@ -114,23 +103,49 @@ export class Capture extends Context.Service<Capture, {
         const sql = yield* PgClient.PgClient
 
         const asked = (tableId: number) =>
-          sql<{ schema: string; name: string; events: ReadonlyArray<ChangeType> }>`
-            SELECT t.table_schema AS schema, t.table_name AS name,
-              ARRAY(SELECT DISTINCT e::text FROM truss.webhooks w, unnest(w.events) e WHERE w.table_id = t.id) AS events
+          sql<{ schema: string; name: string; events: ReadonlyArray<ChangeType>; slot: number }>`
+            SELECT t.table_schema AS schema, t.table_name AS name, (SELECT max(slot) FROM truss.slots) AS slot,
+              ARRAY(SELECT DISTINCT e::text FROM truss.webhooks w, unnest(w.events) e WHERE w.table_id = t.id
+                ORDER BY 1) AS events
             FROM truss.tables t WHERE t.id = ${tableId}`
 
         const standing = (tableId: number) =>
           sql.unsafe<Standing>(
-            `SELECT g.tgrelid::int8::float8 AS relation, g.tgrelid::regclass::text AS relation_name, g.tgname::text AS name,
-              p.proname || ':' || encode(g.tgargs, 'hex') || CASE WHEN g.tgenabled IN ('O', 'A') THEN '' ELSE ':off' END
-                AS definition
-            FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
-            WHERE n.nspname = 'truss' AND NOT g.tgisinternal AND g.tgparentid = 0
-              AND g.tgname LIKE '00\\_truss\\_%\\_' || $1::text`,
+            `SELECT g.tgrelid::int8::float8 AS relation, g.tgrelid::regclass::text AS relation_name,
+              g.tgname::text AS name, p.proname::text AS function, g.tgenabled IN ('O', 'A') AS enabled
+            FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+            WHERE p.pronamespace = 'truss'::regnamespace AND NOT g.tgisinternal AND g.tgparentid = 0
+              AND g.tgname ~ ('^00_truss_[a-z]+_' || $1::text || '$')`,
             [String(tableId)]
           )
 
-        const apply = Effect.fnUntraced(function*(
+        const functionsOf = (tableId: number) =>
+          sql<{ name: string; source: string }>`
+            SELECT proname::text AS name, prosrc AS source FROM pg_proc
+            WHERE pronamespace = 'truss'::regnamespace AND proname ~ ('^capture_' || ${String(tableId)}::text || '_')`
+
+        /** Functions first: replacing one locks nothing of the table. */
+        const applyFunctions = Effect.fnUntraced(function*(
+          table: CapturedTable,
+          kinds: ReadonlySet<CaptureKind>,
+          slot: number
+        ) {
+          const stand = new Map((yield* functionsOf(table.id)).map(({ name, source }) => [name, source]))
+          for (const kind of kinds) {
+            const wanted = captureFunction(table, kind, slot)
+            if (stand.get(wanted.name) !== wanted.source) yield* sql.unsafe(wanted.create)
+          }
+        })
+
+        const dropFunctions = Effect.fnUntraced(function*(tableId: number, kinds: ReadonlySet<CaptureKind>) {
+          const wanted = new Set([...kinds].map((kind) => functionName(tableId, kind)))
+          for (const { name } of yield* functionsOf(tableId)) {
+            if (!wanted.has(name)) yield* sql.unsafe(`DROP FUNCTION truss.${name}()`)
+          }
+        })
+
+        const applyTriggers = Effect.fnUntraced(function*(
+          tableId: number,
           wanted: ReadonlyArray<Trigger>,
           stands: ReadonlyArray<Standing>
         ) {
@@ -140,11 +155,9 @@ export class Capture extends Context.Service<Capture, {
           for (const trigger of wanted) {
             const now = byKey.get(key(trigger))
             byKey.delete(key(trigger))
-            if (now?.definition === trigger.definition) continue
+            if (now?.enabled === true && now.function === functionName(tableId, trigger.kind)) continue
             // OR REPLACE keeps a disabled trigger disabled.
-            if (now?.definition.endsWith(":off")) {
-              yield* sql.unsafe(`DROP TRIGGER ${quote(now.name)} ON ${now.relation_name}`)
-            }
+            if (now?.enabled === false) yield* sql.unsafe(`DROP TRIGGER ${quote(now.name)} ON ${now.relation_name}`)
             yield* sql.unsafe(trigger.create)
             changes++
           }
@@ -157,13 +170,21 @@ export class Capture extends Context.Service<Capture, {
 
         const sync = Effect.fn("Capture.sync")(function*(tableId: number) {
           const [ask] = yield* asked(tableId)
-          if (ask === undefined) return 0
           const stands = yield* standing(tableId)
-          if (ask.events.length === 0) return yield* apply([], stands)
+          if (ask === undefined || ask.events.length === 0) {
+            const changes = yield* applyTriggers(tableId, [], stands)
+            yield* dropFunctions(tableId, new Set())
+            return changes
+          }
           const table = yield* lookUpTable(ask.schema, ask.name).pipe(
             Effect.provideService(PgClient.PgClient, sql)
           )
-          return yield* apply(triggersOf(table, tableId, ask.events, options.maxPayload), stands)
+          const wanted = triggersOf(table, tableId, ask.events)
+          const kinds = new Set(wanted.map((trigger) => trigger.kind))
+          yield* applyFunctions({ ...table, id: tableId, maxPayload: options.maxPayload }, kinds, ask.slot)
+          const changes = yield* applyTriggers(tableId, wanted, stands)
+          yield* dropFunctions(tableId, kinds)
+          return changes
         })
 
         const mark = (tableId: number, missing: boolean) =>
@@ -191,11 +212,14 @@ export class Capture extends Context.Service<Capture, {
           for (const { id, label } of tables) {
             const missing = yield* withTriggerLock(sql, label, sync(id)).pipe(
               Effect.tap((changes) =>
-                changes > 0 ? Effect.logInfo("mended the triggers of a watched table", { table: label, changes }) : Effect.void
+                changes > 0
+                  ? Effect.logInfo("mended the triggers of a watched table", { table: label, changes })
+                  : Effect.void
               ),
               Effect.as(false),
               Effect.catchTags({
-                TableLocked: () => Effect.as(Effect.logWarning("could not mend triggers yet: locked", { table: label }), undefined),
+                TableLocked: () =>
+                  Effect.as(Effect.logWarning("could not mend triggers yet: locked", { table: label }), undefined),
                 TableNotWatchable: (error) =>
                   Effect.as(
                     Effect.logWarning("a watched table cannot be watched", { table: label, detail: error.detail }),

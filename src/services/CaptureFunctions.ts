@@ -1,140 +1,148 @@
 /**
- * The trigger functions that capture changes. They name no column of the user's table, so no change of the table can
- * make a write fail, and they insert straight into the open partition, so that writers never lock the partitioned
- * table itself: partitions come and go without anybody waiting. Opening a partition replaces the functions.
+ * The trigger functions that capture changes, one set for each watched table. What is known when a function is made is
+ * written into it, since every argument that a trigger reads costs its writer about a microsecond; what may change
+ * without us is not: no function names a column of the table, so no change of the table can make a write fail.
  *
- * Arguments of a trigger: the table's number, the body up to the (first) row, the largest body in bytes, the primary
- * key's columns and the columns to leave out, both as array literals.
+ * A function inserts straight into the open partition, so that writers never lock the partitioned table itself and
+ * partitions come and go without anybody waiting. `Partitions` replaces the name of the partition in all of them.
  */
-import { createHash } from "node:crypto"
+import type { ChangeType } from "../domain/EventType.ts"
 
-/** What a trigger is fired by, and how. */
-export const captureFunctions = ["insert", "update", "delete", "truncate", "row"] as const
-export type CaptureFunction = typeof captureFunctions[number]
+/** What fires a function: a statement of one kind, or each row of any. */
+export type CaptureKind = Lowercase<ChangeType> | "row"
 
-// Bytes must not depend on who writes: each of these changes what JSON holds for some type.
-const header = (name: string) =>
-  `CREATE OR REPLACE FUNCTION truss.capture_${name}() RETURNS trigger
+/** What a table's functions are made from. */
+export interface CapturedTable {
+  readonly id: number
+  readonly schema: string
+  readonly name: string
+  readonly primaryKey: ReadonlyArray<string>
+  /** Columns that are left out, because they are null inside every trigger. */
+  readonly virtualColumns: ReadonlyArray<string>
+  /** Whether the JSON of some column depends on more settings of the session than its time zone. */
+  readonly sessionTypes: boolean
+  /** The largest body in bytes; a larger one is reduced to the primary key. */
+  readonly maxPayload: number
+}
+
+/** A function's name in the schema `truss`. */
+export const functionName = (tableId: number, kind: CaptureKind): string => `capture_${tableId}_${kind}`
+
+/** A literal that means the same whatever `standard_conforming_strings` is. */
+const literal = (text: string) => {
+  const quoted = `'${text.replaceAll("'", "''")}'`
+  return quoted.includes("\\") ? `E${quoted.replaceAll("\\", "\\\\")}` : quoted
+}
+const textArray = (values: ReadonlyArray<string>) => `ARRAY[${values.map(literal).join(", ")}]::text[]`
+
+const json = (table: CapturedTable, row: string) =>
+  table.virtualColumns.length === 0
+    ? `row_to_json(${row})::text`
+    : `truss.without(row_to_json(${row}), ${textArray(table.virtualColumns)})`
+
+/** The body up to the first row that it has. */
+const head = (table: CapturedTable, event: ChangeType) =>
+  JSON.stringify({ event, schema: table.schema, table: table.name }).slice(0, -1) + ",\"row\":"
+
+/** The value of `body`, from `n` and `o`, the JSON of the new and the old row. */
+const bodyOf = (table: CapturedTable, event: "INSERT" | "UPDATE" | "DELETE") => {
+  const start = head(table, event) + (event === "DELETE" ? "null,\"old_row\":" : "")
+  const key = (row: string) => `truss.only(${row}::json, ${textArray(table.primaryKey)})`
+  const shape = {
+    INSERT: { whole: `n || ',"old_row":null`, reduced: `${key("n")} || ',"old_row":null`, size: "octet_length(n)" },
+    UPDATE: {
+      whole: `n || ',"old_row":' || o || '`,
+      reduced: `${key("n")} || ',"old_row":' || ${key("o")} || '`,
+      size: "octet_length(n) + octet_length(o)"
+    },
+    DELETE: { whole: "o || '", reduced: `${key("o")} || '`, size: "octet_length(o)" }
+  }[event]
+  const rest = { INSERT: 55, UPDATE: 51, DELETE: 40 }[event]
+  const room = table.maxPayload - new TextEncoder().encode(start).length - rest
+  const time = `,"timestamp":"' || to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.MS') || 'Z"`
+  return `CASE WHEN ${shape.size} <= ${room}
+      THEN ${literal(start)} || ${shape.whole}${time}}'
+      ELSE ${literal(start)} || ${shape.reduced}${time},"truncated":true}' END`
+}
+
+// A bell above 1 is the time, in seconds since 1970, until which the listener sleeps and wants to be rung.
+const ring = (table: CapturedTable) =>
+  `  IF FOUND AND pg_sequence_last_value('truss.bell'::regclass) > 1
+    AND pg_sequence_last_value('truss.bell'::regclass) > extract(epoch FROM clock_timestamp()) THEN
+    PERFORM pg_notify('truss', '${table.id} ' || TG_OP);
+  END IF;
+  RETURN NULL;`
+
+// Alone on its line: this is what `Partitions` replaces.
+const into = (slot: number) => `INSERT INTO truss.events_${slot} (created_at, table_id, event_type, body)`
+
+const select = (table: CapturedTable, event: "INSERT" | "UPDATE" | "DELETE", from: string) =>
+  `SELECT at, ${table.id}, '${event}', ${bodyOf(table, event)}
+    FROM (${from}) r;`
+
+const sources = (table: CapturedTable) => ({
+  insert: `SELECT ${json(table, "t.*")} AS n, clock_timestamp() AS at FROM truss_new t OFFSET 0`,
+  // Both transition tables are filled row by row in the same order, so position pairs them.
+  update: `SELECT n.j AS n, o.j AS o, clock_timestamp() AS at
+      FROM (SELECT row_number() OVER () AS i, ${json(table, "t.*")} AS j FROM truss_new t) n
+      JOIN (SELECT row_number() OVER () AS i, ${json(table, "t.*")} AS j FROM truss_old t) o ON o.i = n.i
+      ORDER BY n.i`,
+  delete: `SELECT ${json(table, "t.*")} AS o, clock_timestamp() AS at FROM truss_old t OFFSET 0`
+})
+
+const sourceOf = (table: CapturedTable, kind: CaptureKind, slot: number): string => {
+  const { delete: deleted, insert, update } = sources(table)
+  const row = (event: "INSERT" | "UPDATE" | "DELETE", columns: string) =>
+    `${into(slot)}
+    ${select(table, event, `SELECT ${columns}, clock_timestamp() AS at OFFSET 0`)}`
+  switch (kind) {
+    case "insert":
+      return `${into(slot)}\n    ${select(table, "INSERT", insert)}`
+    case "update":
+      return `${into(slot)}\n    ${select(table, "UPDATE", update)}`
+    case "delete":
+      return `${into(slot)}\n    ${select(table, "DELETE", deleted)}`
+    case "truncate":
+      return `${into(slot)}
+    SELECT at, ${table.id}, 'TRUNCATE', ${literal(head(table, "TRUNCATE") + "null,\"old_row\":null,\"timestamp\":\"")}
+      || to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.MS') || 'Z"}'
+    FROM (SELECT clock_timestamp() AS at) r;`
+    case "row":
+      return `IF TG_OP = 'INSERT' THEN
+${row("INSERT", `${json(table, "NEW")} AS n`)}
+ELSIF TG_OP = 'UPDATE' THEN
+${row("UPDATE", `${json(table, "NEW")} AS n, ${json(table, "OLD")} AS o`)}
+ELSE
+${row("DELETE", `${json(table, "OLD")} AS o`)}
+END IF;`
+  }
+}
+
+// The bytes must not depend on who writes. Each setting costs a microsecond, so those that few types heed are set
+// only for tables that have such types.
+const settings = (table: CapturedTable) =>
+  table.sessionTypes
+    ? `SET "DateStyle" = 'ISO, MDY' SET "IntervalStyle" = 'postgres' SET bytea_output = 'hex' SET extra_float_digits = '1'`
+    : ""
+
+/** One function as it should stand for the partition `slot`: what `pg_proc.prosrc` holds, and how to make it so. */
+export const captureFunction = (table: CapturedTable, kind: CaptureKind, slot: number) => {
+  const extra = settings(table)
+  const source = `
+-- ${extra === "" ? "TimeZone" : "all settings"}
+BEGIN
+${sourceOf(table, kind, slot)}
+${ring(table)}
+END`
+  const create = `CREATE OR REPLACE FUNCTION truss.${functionName(table.id, kind)}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET "TimeZone" = 'UTC'
-SET "DateStyle" = 'ISO, MDY'
-SET "IntervalStyle" = 'postgres'
-SET bytea_output = 'hex'
-SET extra_float_digits = '1'
-AS `
-
-const json = (row: string) =>
-  `CASE WHEN TG_ARGV[4] = '{}' THEN row_to_json(${row})::text ELSE truss.without(row_to_json(${row}), TG_ARGV[4]::text[]) END`
-
-// A bell above 1 is the time, in seconds since 1970, until which the listener sleeps and wants to be rung.
-const ring = `IF FOUND AND pg_sequence_last_value('truss.bell'::regclass) > 1
-    AND pg_sequence_last_value('truss.bell'::regclass) > extract(epoch FROM clock_timestamp()) THEN
-    PERFORM pg_notify('truss', TG_ARGV[0] || ' ' || TG_OP);
-  END IF;`
-
-const time = `',"timestamp":"' || to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.MS') || 'Z"`
-
-/** `rest` is how many bytes the body has beside its head and rows. */
-const body = (parts: { whole: string; size: string; rest: number; reduced: string }) =>
-  `CASE WHEN ${parts.size} + octet_length(TG_ARGV[1]) + ${parts.rest} <= TG_ARGV[2]::int
-      THEN TG_ARGV[1] || ${parts.whole} || ${time}}'
-      ELSE TG_ARGV[1] || ${parts.reduced} || ${time},"truncated":true}' END`
-
-const keyOf = (row: string) => `truss.only(${row}::json, TG_ARGV[3]::text[])`
-
-const inserted = body({
-  whole: `n || ',"old_row":null'`,
-  size: "octet_length(n)",
-  rest: 55,
-  reduced: `${keyOf("n")} || ',"old_row":null'`
-})
-const updated = body({
-  whole: `n || ',"old_row":' || o`,
-  size: "octet_length(n) + octet_length(o)",
-  rest: 51,
-  reduced: `${keyOf("n")} || ',"old_row":' || ${keyOf("o")}`
-})
-const deleted = body({ whole: "o", size: "octet_length(o)", rest: 40, reduced: keyOf("o") })
-
-const insertInto = (slot: number) => `INSERT INTO truss.events_${slot} (created_at, table_id, slot, event_type, body)`
-
-const statement = (slot: number, event: string, bodyOf: string, from: string) =>
-  `BEGIN
-  ${insertInto(slot)}
-    SELECT at, TG_ARGV[0]::int, ${slot}, '${event}', ${bodyOf}
-    FROM (${from}) r;
-  ${ring}
-  RETURN NULL;
-END`
-
-const row = (slot: number, event: string, bodyOf: string, values: string) =>
-  `${insertInto(slot)}
-      SELECT at, TG_ARGV[0]::int, ${slot}, '${event}', ${bodyOf} FROM (SELECT ${values}, clock_timestamp() AS at OFFSET 0) r;`
-
-/** The body of each function for the partition `slot`. */
-const bodies = (slot: number): Record<CaptureFunction, string> => ({
-  insert: statement(
-    slot,
-    "INSERT",
-    inserted,
-    `SELECT ${json("t.*")} AS n, clock_timestamp() AS at FROM truss_new t OFFSET 0`
-  ),
-  // Both transition tables are filled row by row in the same order, so position pairs them.
-  update: statement(
-    slot,
-    "UPDATE",
-    updated,
-    `SELECT n.j AS n, o.j AS o, clock_timestamp() AS at
-      FROM (SELECT row_number() OVER () AS i, ${json("t.*")} AS j FROM truss_new t) n
-      JOIN (SELECT row_number() OVER () AS i, ${json("t.*")} AS j FROM truss_old t) o ON o.i = n.i
-      ORDER BY n.i`
-  ),
-  delete: statement(
-    slot,
-    "DELETE",
-    deleted,
-    `SELECT ${json("t.*")} AS o, clock_timestamp() AS at FROM truss_old t OFFSET 0`
-  ),
-  truncate: `BEGIN
-  ${insertInto(slot)}
-    SELECT at, TG_ARGV[0]::int, ${slot}, 'TRUNCATE',
-      TG_ARGV[1] || ${time}}'
-    FROM (SELECT clock_timestamp() AS at) r;
-  ${ring}
-  RETURN NULL;
-END`,
-  row: `BEGIN
-  CASE TG_OP
-    WHEN 'INSERT' THEN ${row(slot, "INSERT", inserted, `${json("NEW")} AS n`)}
-    WHEN 'UPDATE' THEN ${row(slot, "UPDATE", updated, `${json("NEW")} AS n, ${json("OLD")} AS o`)}
-    ELSE ${row(slot, "DELETE", deleted, `${json("OLD")} AS o`)}
-  END CASE;
-  ${ring}
-  RETURN NULL;
-END`
-})
-
-/** Helpers for the two rare cases: a body over the limit, and virtual generated columns. */
-export const captureHelpers: ReadonlyArray<string> = [
-  `CREATE OR REPLACE FUNCTION truss.only(r json, keys text[]) RETURNS text LANGUAGE sql IMMUTABLE
-   SET search_path = pg_catalog, pg_temp AS
-   $truss$ SELECT coalesce((SELECT '{' || string_agg(to_json(e.key) || ':' || e.value, ',' ORDER BY e.n) || '}'
-     FROM json_each(r) WITH ORDINALITY AS e (key, value, n) WHERE e.key = ANY (keys)), '{}') $truss$`,
-  `CREATE OR REPLACE FUNCTION truss.without(r json, keys text[]) RETURNS text LANGUAGE sql IMMUTABLE
-   SET search_path = pg_catalog, pg_temp AS
-   $truss$ SELECT coalesce((SELECT '{' || string_agg(to_json(e.key) || ':' || e.value, ',' ORDER BY e.n) || '}'
-     FROM json_each(r) WITH ORDINALITY AS e (key, value, n) WHERE e.key <> ALL (keys)), '{}') $truss$`
-]
-
-/** The statements that make the functions write to partition `slot`, and a fingerprint to compare with what stands. */
-export const captureFunctionsFor = (slot: number): { statements: ReadonlyArray<string>; fingerprint: string } => {
-  const parts = [
-    ...captureHelpers,
-    ...Object.entries(bodies(slot)).map(([name, source]) => `${header(name)}$truss$${source}$truss$`)
-  ]
-  const fingerprint = createHash("sha256").update(parts.join(";")).digest("hex")
-  // The comment is what tells later starts that the functions are as they should be.
-  const statements = [...parts, `COMMENT ON FUNCTION truss.capture_insert() IS '${fingerprint}'`]
-  return { statements, fingerprint }
+${extra}
+AS $truss$${source}$truss$`
+  return { name: functionName(table.id, kind), source, create }
 }
+
+/** `pg_get_functiondef` of a capture function, with another partition in it. */
+export const withPartition = (definition: string, slot: number): string =>
+  definition.replaceAll(/^INSERT INTO truss\.events_\d+ \(/gm, `INSERT INTO truss.events_${slot} (`)

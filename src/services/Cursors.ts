@@ -170,7 +170,9 @@ const pageQuery = (slots: ReadonlyArray<number>, paged: boolean, check: boolean)
     WITH w AS MATERIALIZED (
       SELECT pg_current_snapshot()::text AS now, (SELECT max(slot) FROM truss.slots) AS newest
     ), page AS MATERIALIZED (
-      SELECT * FROM (${sources.map((source) => `(${source})`).join(" UNION ALL ")}) e ORDER BY seq LIMIT ${pageEvents + 1}
+      SELECT * FROM (${sources.map((source) => `(${source})`).join(" UNION ALL ")}) e ORDER BY seq LIMIT ${
+    pageEvents + 1
+  }
     ), sized AS (
       SELECT e.*, count(*) OVER () AS total,
         sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before

@@ -35,6 +35,8 @@ export const orUnavailable = <A, E, R>(
 
 /** Whether the failure says nothing about the statement, only that the server could not be asked. */
 export const isAway = (error: SqlError.SqlError): boolean => {
+  // 3F000, 42P01: our schema is not there yet, or not any more.
+  if (error.reason._tag === "SqlSyntaxError") return ["3F000", "42P01"].includes(sqlState(error) ?? "")
   if (error.reason._tag !== "UnknownError") return away.has(error.reason._tag)
   const code = sqlState(error)
   // 57P01–57P03: shut down, crashed, starting up; 08: connection exceptions; 53: out of a resource.

@@ -97,7 +97,9 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       // A row shaped like the table: every column of its type's zero, through the function that captures changes, so
       // that a test looks like what will come. Without the table, an empty row.
       const testEvent = Effect.fnUntraced(function*(tableId: number) {
-        const [table] = yield* sql<{ schema: string; name: string; columns: ReadonlyArray<string>; types: ReadonlyArray<string> }>`
+        const [table] = yield* sql<
+          { schema: string; name: string; columns: ReadonlyArray<string>; types: ReadonlyArray<string> }
+        >`
           SELECT t.table_schema AS schema, t.table_name AS name,
             ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
               AND NOT a.attisdropped AND a.attgenerated <> 'v' ORDER BY a.attnum) AS columns,

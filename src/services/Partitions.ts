@@ -1,6 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
-import { captureFunctionsFor } from "./CaptureFunctions.ts"
+import { withPartition } from "./CaptureFunctions.ts"
 
 /** Partitions are at most this many days wide, and about sixteen are kept whatever the time of retention is. */
 const slotDays = (retentionDays: number): number => Math.max(1, Math.ceil(retentionDays / 14))
@@ -10,7 +10,7 @@ const slotDays = (retentionDays: number): number => Math.max(1, Math.ceil(retent
  * writers lock nothing else: opening the next one is replacing the functions, dropping an old one concerns readers only.
  */
 export class Partitions extends Context.Service<Partitions, {
-  /** Opens the first slot if there is none, and mends the capture functions. */
+  /** Opens the first slot if there is none. */
   readonly ensure: Effect.Effect<void>
   /** Opens the next slot when it is time, closes those that no transaction can write to, drops what is past retention. */
   rotate(retentionDays: number): Effect.Effect<void>
@@ -30,16 +30,18 @@ export class Partitions extends Context.Service<Partitions, {
       )
 
       const replaceFunctions = Effect.fnUntraced(function*(slot: number) {
-        for (const statement of captureFunctionsFor(slot).statements) yield* sql.unsafe(statement)
+        const functions = yield* sql<{ definition: string }>`
+          SELECT pg_get_functiondef(oid) AS definition FROM pg_proc
+          WHERE pronamespace = 'truss'::regnamespace AND proname ~ '^capture_[0-9]+_[a-z]+$' ORDER BY oid`
+        for (const { definition } of functions) yield* sql.unsafe(withPartition(definition, slot))
       })
 
       const openNext = sql.withTransaction(Effect.gen(function*() {
-        yield* sql`LOCK TABLE truss.slots IN SHARE ROW EXCLUSIVE MODE`
+        yield* sql`SELECT pg_advisory_xact_lock(hashtext('truss.capture'))`
         const slot = ((yield* newest)?.slot ?? 0) + 1
         for (const parent of ["events", "attempts"]) {
-          yield* sql.unsafe(
-            `CREATE TABLE truss.${parent}_${slot} (LIKE truss.${parent} INCLUDING ALL, CHECK (slot = ${slot}))`
-          )
+          yield* sql.unsafe(`CREATE TABLE truss.${parent}_${slot} (LIKE truss.${parent} INCLUDING ALL)`)
+          yield* sql.unsafe(`ALTER TABLE truss.${parent}_${slot} ALTER slot SET DEFAULT ${slot}`)
           yield* sql.unsafe(
             `ALTER TABLE truss.${parent} ATTACH PARTITION truss.${parent}_${slot} FOR VALUES IN (${slot})`
           )
@@ -50,13 +52,7 @@ export class Partitions extends Context.Service<Partitions, {
       }))
 
       const ensure = Effect.gen(function*() {
-        const slot = (yield* newest)?.slot
-        if (slot === undefined || slot === null) return yield* Effect.asVoid(openNext)
-        const { fingerprint } = captureFunctionsFor(slot)
-        const [row] = yield* sql<{ fingerprint: string | null }>`
-          SELECT obj_description('truss.capture_insert()'::regprocedure, 'pg_proc') AS fingerprint`
-        if (row?.fingerprint === fingerprint) return
-        yield* sql.withTransaction(replaceFunctions(slot))
+        if ((yield* newest) === undefined) yield* openNext
       })
 
       // A transaction has its xid before its trigger looks the function up, and sessions notice the new function at

@@ -15,6 +15,8 @@ export interface WatchedTable {
   readonly primaryKey: ReadonlyArray<string>
   /** Virtual generated columns: null inside every trigger, so they are left out. */
   readonly virtualColumns: ReadonlyArray<string>
+  /** Whether some column's JSON depends on settings of the session beside its time zone. */
+  readonly sessionTypes: boolean
 }
 
 interface Row {
@@ -30,6 +32,7 @@ interface Row {
   readonly nested: boolean
   readonly primary_key: ReadonlyArray<string>
   readonly virtual_columns: ReadonlyArray<string>
+  readonly session_types: boolean
 }
 
 // `reached` follows foreign keys that change the referencing rows: where they come back to the table, or reach a
@@ -70,7 +73,13 @@ SELECT t.oid::int8::float8 AS oid, t.relkind::text AS kind, t.relpersistence = '
   ARRAY(SELECT a.attname::text FROM pg_index x JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (x.indkey)
     WHERE x.indrelid = t.oid AND x.indisprimary ORDER BY array_position(x.indkey::int2[], a.attnum)) AS primary_key,
   ARRAY(SELECT a.attname::text FROM pg_attribute a
-    WHERE a.attrelid = t.oid AND a.attgenerated = 'v' AND NOT a.attisdropped ORDER BY a.attnum) AS virtual_columns
+    WHERE a.attrelid = t.oid AND a.attgenerated = 'v' AND NOT a.attisdropped ORDER BY a.attnum) AS virtual_columns,
+  EXISTS (SELECT FROM members m JOIN pg_attribute a ON a.attrelid = m.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type y ON y.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = y.typelem AND y.typcategory = 'A'
+    WHERE coalesce(b.typtype, y.typtype) <> 'e' AND coalesce(b.oid, y.oid)::regtype::text NOT IN (
+      'smallint', 'integer', 'bigint', 'numeric', 'boolean', 'text', 'character varying', 'character', 'name', 'uuid',
+      'json', 'jsonb', 'date', 'timestamp without time zone', 'timestamp with time zone', 'time without time zone'
+    )) AS session_types
 FROM target t`
 
 const refuse = (reason: TableNotWatchable["reason"], detail: string) =>
@@ -126,6 +135,7 @@ export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: st
     rowTriggers: row.nested || row.child,
     partitioned: row.partitioned,
     primaryKey: row.primary_key,
-    virtualColumns: row.virtual_columns
+    virtualColumns: row.virtual_columns,
+    sessionTypes: row.session_types
   } satisfies WatchedTable
 })

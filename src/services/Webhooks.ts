@@ -143,8 +143,7 @@ export class Webhooks extends Context.Service<Webhooks, {
           (rows) => rows[0] === undefined ? new WebhookNotFound({ id }) : Effect.succeed(rows[0])
         )
 
-      const known = (id: string) =>
-        isWebhookId(id) ? Effect.succeed(id) : Effect.fail(new WebhookNotFound({ id }))
+      const known = (id: string) => isWebhookId(id) ? Effect.succeed(id) : Effect.fail(new WebhookNotFound({ id }))
 
       const tableId = Effect.fnUntraced(function*(schema: string, name: string) {
         yield* Effect.provideService(lookUpTable(schema, name), PgClient.PgClient, sql)

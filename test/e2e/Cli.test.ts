@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtemp, readdir, rm } from "node:fs/promises"
-import { chmod } from "node:fs/promises"
+import { chmod, mkdtemp, readdir, rm } from "node:fs/promises"
 import { connect, createServer, type Server, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -223,14 +222,12 @@ describe("serve", () => {
         socket.write("content-length: 100\r\n\r\n{")
         yield* until("the request on its way", () => socket.bytesWritten > 100 || undefined)
         assert.strictEqual(yield* status(`${service.url}/health/live`), 200)
-        service.child.kill("SIGTERM")
-        yield* until(
-          "no more listening",
-          () =>
-            fetch(`${service.url}/health/live`, { headers: { connection: "close" } }).then(() => undefined, () => true)
+        const { code } = yield* Effect.sync(() => service.child.kill("SIGTERM")).pipe(
+          Effect.repeat(Schedule.spaced("150 millis")),
+          Effect.andThen(Effect.never),
+          Effect.raceFirst(service.ended),
+          Effect.timeout("3 seconds")
         )
-        service.child.kill("SIGTERM")
-        const { code } = yield* Effect.timeout(service.ended, "3 seconds")
         assert.strictEqual(code, 143)
       })
     ))

@@ -51,6 +51,7 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("a request that does
         `{"name":"a","table_name":"a","events":["INSERT"],"url":"http://localhost","timeout_ms":99999999999999999999}`,
         `{"name":"a","table_name":"a","events":["INSERT"],"url":"http://localhost","headers":{"a":"\\ud800"}}`,
         `{"name":"a","table_name":"a","events":["INSERT"],"url":"http://localhost","headers":{"a":"\\u0000"}}`,
+        `{"name":"a","table_name":"a","events":["INSERT"],"url":"http://localhost/\\ud800"}`,
         `{"__proto__":{"name":"a"},"constructor":1}`,
         `{"\\ud800":1,"\\u0000":2}`
       ]

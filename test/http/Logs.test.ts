@@ -99,6 +99,9 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("the delivery log", 
         ["event_id=%00", "event_id"],
         ["from=yesterday", "from"],
         ["from=2025-02-30", "from"],
+        ["from=0000-01-01", "from"],
+        ["from=0001-01-01T00:00:00%2B01:00", "from"],
+        ["to=9999-12-31T23:59:59-01:00", "to"],
         ["to=2025-13-01T00:00:00Z", "to"],
         ["to=2025-01-01T25:00:00Z", "to"]
       ] as const

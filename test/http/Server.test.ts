@@ -1,10 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, Layer, Schedule, Scope } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { connect } from "node:net"
 import * as Server from "../../src/http/Server.ts"
 import { Asked, layerServices, raw, TestServer } from "./TestServer.ts"
 
 const input = { name: "orders", table_name: "slow", events: ["INSERT"], url: "https://example.com/hook" }
+
+const isListening = (port: number) =>
+  Effect.callback<boolean>((resume) => {
+    const socket = connect(port, "127.0.0.1")
+    const done = (listening: boolean) => () => {
+      socket.destroy()
+      resume(Effect.succeed(listening))
+    }
+    socket.on("connect", done(true)).on("error", done(false))
+  })
 
 describe("the server", () => {
   it.live("says in one line that its port is in use", () =>
@@ -64,7 +75,6 @@ describe("the server", () => {
       const answered = yield* Deferred.make<string>()
       const request = `POST /api/webhooks HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n` +
         `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`
-      const { connect } = yield* Effect.promise(() => import("node:net"))
       const socket = connect(port, "127.0.0.1", () => socket.write(request))
       let text = ""
       const continued = yield* Deferred.make<void>()
@@ -75,7 +85,9 @@ describe("the server", () => {
       })
       yield* Deferred.await(continued)
       const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
-      yield* Effect.sleep("50 millis")
+      yield* isListening(port).pipe(
+        Effect.repeat({ until: (listening) => !listening, schedule: Schedule.spaced("5 millis") })
+      )
       socket.write(body)
       assert.include(yield* Deferred.await(answered), "201 Created")
       yield* Fiber.join(closing)

@@ -159,7 +159,6 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("webhooks", (it) => 
         assert.strictEqual(answer.json.status, answer.status)
       }
     }))
-
 })
 
 const logged: Array<{ readonly level: string; readonly text: string }> = []
@@ -196,20 +195,23 @@ it.layer(TestServer.layer().pipe(Layer.provideMerge(Recorder)), { excludeTestSer
 
 const Verbose = Layer.merge(Recorder, Layer.succeed(References.MinimumLogLevel, "Debug"))
 
-it.layer(TestServer.layer().pipe(Layer.provideMerge(Verbose)), { excludeTestServices: true })("the log at debug", (it) => {
-  it.effect("has a line for every request, without its query and keys", () =>
-    Effect.gen(function*() {
-      const server = yield* TestServer
-      logged.splice(0)
-      yield* server.ask("GET", "/v1/webhooks?table=hidden", undefined, { apikey: writeKey })
-      yield* server.ask("GET", "/nope?table=hidden")
-      const lines = logged.splice(0).filter(({ text }) => text.includes("\"HTTP\""))
-      assert.strictEqual(lines.length, 2)
-      assert.include(lines[0]!.text, "\"status\":200")
-      assert.include(lines[1]!.text, "\"status\":404")
-      for (const { text } of lines) {
-        assert.notInclude(text, "hidden")
-        assert.notInclude(text, writeKey)
-      }
-    }))
-})
+it.layer(TestServer.layer().pipe(Layer.provideMerge(Verbose)), { excludeTestServices: true })(
+  "the log at debug",
+  (it) => {
+    it.effect("has a line for every request, without its query and keys", () =>
+      Effect.gen(function*() {
+        const server = yield* TestServer
+        logged.splice(0)
+        yield* server.ask("GET", "/v1/webhooks?table=hidden", undefined, { apikey: writeKey })
+        yield* server.ask("GET", "/nope?table=hidden")
+        const lines = logged.splice(0).filter(({ text }) => text.includes("\"HTTP\""))
+        assert.strictEqual(lines.length, 2)
+        assert.include(lines[0]!.text, "\"status\":200")
+        assert.include(lines[1]!.text, "\"status\":404")
+        for (const { text } of lines) {
+          assert.notInclude(text, "hidden")
+          assert.notInclude(text, writeKey)
+        }
+      }))
+  }
+)

@@ -38,6 +38,9 @@ export const QueryBoolean = Schema.String.check(
 const timePattern =
   /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)(?:([Zz])|([+ -])(\d{2}:?\d{2}))?)?$/
 
+/** The years 1 to 9999: PostgreSQL has no year 0, and ISO 8601 no fifth digit. */
+const [earliest, latest] = [-62_135_596_800_000, 253_402_300_799_999]
+
 /** UTC is meant where no offset is given; a `+` that nobody encoded arrives as a space. */
 const parseTime = (text: string): Date | undefined => {
   const match = timePattern.exec(text)
@@ -48,7 +51,7 @@ const parseTime = (text: string): Date | undefined => {
   // V8 and JavaScriptCore disagree about 30 February; neither is to be asked.
   if (Number.isNaN(midnight.getTime()) || !midnight.toISOString().startsWith(day)) return undefined
   const date = new Date(`${day}T${time}${zone}`)
-  return Number.isNaN(date.getTime()) ? undefined : date
+  return date.getTime() >= earliest && date.getTime() <= latest ? date : undefined
 }
 
 /** An ISO 8601 time or day in a query, UTC unless it says otherwise. */
