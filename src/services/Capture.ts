@@ -150,22 +150,22 @@ export class Capture extends Context.Service<Capture, {
           stands: ReadonlyArray<Standing>
         ) {
           const key = (trigger: { relation: number; name: string }) => `${trigger.relation} ${trigger.name}`
-          const byKey = new Map(stands.map((trigger) => [key(trigger), trigger]))
-          let changes = 0
-          for (const trigger of wanted) {
-            const now = byKey.get(key(trigger))
-            byKey.delete(key(trigger))
-            if (now?.enabled === true && now.function === functionName(tableId, trigger.kind)) continue
-            // OR REPLACE keeps a disabled trigger disabled.
-            if (now?.enabled === false) yield* sql.unsafe(`DROP TRIGGER ${quote(now.name)} ON ${now.relation_name}`)
-            yield* sql.unsafe(trigger.create)
-            changes++
+          const byRow = (trigger: { definition: string }) => trigger.definition.startsWith("capture_row:")
+          const right = new Map(wanted.map((trigger) => [key(trigger), trigger]))
+          // OR REPLACE keeps a disabled trigger disabled, and a row trigger of a partitioned table stands in the way
+          // of statement triggers on its partitions, and they in its.
+          const isWrong = (stand: Standing) => {
+            const trigger = right.get(key(stand))
+            return trigger === undefined || byRow(trigger) !== byRow(stand) || stand.definition.endsWith(":off")
           }
-          for (const left of byKey.values()) {
-            yield* sql.unsafe(`DROP TRIGGER IF EXISTS ${quote(left.name)} ON ${left.relation_name}`)
-            changes++
+          const wrong = stands.filter(isWrong)
+          for (const { name, relation_name } of wrong) {
+            yield* sql.unsafe(`DROP TRIGGER IF EXISTS ${quote(name)} ON ${relation_name}`)
           }
-          return changes
+          const kept = new Map(stands.map((stand) => [key(stand), isWrong(stand) ? undefined : stand.definition]))
+          const missing = wanted.filter((trigger) => kept.get(key(trigger)) !== trigger.definition)
+          for (const { create } of missing) yield* sql.unsafe(create)
+          return wrong.length + missing.length
         })
 
         const sync = Effect.fn("Capture.sync")(function*(tableId: number) {

@@ -59,14 +59,15 @@ const brief = (table: string, column = "id") =>
       return [event, values.join(">")].filter((part) => part !== "").join(" ")
     }))
 
-/** The triggers of ours that stand, of any table. */
-const triggers = Effect.fnUntraced(function*(like: string) {
+/** The triggers of ours that stand on a table, or on all whose names begin so. */
+const triggers = Effect.fnUntraced(function*(table: string, match: "is" | "begins" = "is") {
   const sql = yield* PgClient.PgClient
   const rows = yield* sql<{ name: string; relation: string; version: string; row: boolean }>`
     SELECT g.tgname::text AS name, g.tgrelid::regclass::text AS relation, g.oid || ' ' || g.xmin AS version,
       (g.tgtype & 1) = 1 AS row
     FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
-    WHERE g.tgname LIKE '00\\_truss%' AND c.relname LIKE ${like} ORDER BY 2, 1`
+    WHERE starts_with(g.tgname::text, '00_truss_')
+      AND (c.relname = ${table} OR ${match === "begins"} AND starts_with(c.relname::text, ${table})) ORDER BY 2, 1`
   return rows
 })
 
@@ -276,10 +277,10 @@ it.layer(layerInstalled(), { excludeTestServices: true })("capture of table fami
       yield* reconcile
       yield* run("DELETE FROM growing_1")
       assert.deepStrictEqual(yield* brief("growing"), ["INSERT 1", "INSERT 2", "INSERT 3", "DELETE 2", "DELETE 3"])
-      assert.deepStrictEqual(yield* triggers("growing\\_1"), [])
+      assert.deepStrictEqual(yield* triggers("growing_1"), [])
     }))
 
-  it.effect("sees a TRUNCATE of one partition", () =>
+  it.effect("makes one event of a TRUNCATE, and none of one that leaves other partitions as they are", () =>
     Effect.gen(function*() {
       yield* run(
         "CREATE TABLE cut (id int) PARTITION BY LIST (id)",
@@ -288,9 +289,9 @@ it.layer(layerInstalled(), { excludeTestServices: true })("capture of table fami
       )
       yield* watch("cut")
       yield* run("TRUNCATE cut_1")
-      assert.deepStrictEqual(yield* brief("cut"), ["TRUNCATE"])
+      assert.deepStrictEqual(yield* brief("cut"), [])
       yield* run("TRUNCATE cut")
-      assert.deepStrictEqual(yield* brief("cut"), ["TRUNCATE", "TRUNCATE"])
+      assert.deepStrictEqual(yield* brief("cut"), ["TRUNCATE"])
     }))
 
   it.effect("watches a partition by itself, written to through its root too", () =>
@@ -364,12 +365,12 @@ it.layer(layerInstalled(), { excludeTestServices: true })("capture of table fami
       )
       yield* reconcile
       assert.isTrue(
-        (yield* triggers("turning%")).filter(({ name }) => !name.includes("truncate")).every(({ row }) => row)
+        (yield* triggers("turning", "begins")).filter(({ name }) => !name.includes("truncate")).every(({ row }) => row)
       )
       yield* run("INSERT INTO turning VALUES (1)", "INSERT INTO turning_2 VALUES (2)", "DELETE FROM turning_1")
       yield* run("DROP TRIGGER theirs ON turning")
       yield* reconcile
-      assert.isTrue((yield* triggers("turning%")).every(({ row }) => !row))
+      assert.isTrue((yield* triggers("turning", "begins")).every(({ row }) => !row))
       yield* run("INSERT INTO turning VALUES (1)", "DELETE FROM turning_2")
       assert.deepStrictEqual(yield* brief("turning"), ["INSERT 1", "INSERT 2", "DELETE 1", "INSERT 1", "DELETE 2"])
     }))
@@ -585,22 +586,9 @@ it.layer(layerInstalled({ maxPayload: 1000 }), { excludeTestServices: true })("b
 
         yield* run(`DELETE FROM ${table} WHERE a = 3`)
         assert.deepInclude(JSON.parse(yield* last), { row: null, old_row: { a: 3, B: "é" }, truncated: true })
-        const deletable = room + 15
-        yield* run(
-          `INSERT INTO ${table} VALUES (4, repeat('x', ${deletable}), 'é')`,
-          `DELETE FROM ${table} WHERE a = 4`
-        )
-        const deleted = yield* last
-        yield* run(
-          `INSERT INTO ${table} VALUES (5, repeat('x', ${deletable} + 1000 - ${length(deleted)}), 'é')`,
-          `DELETE FROM ${table} WHERE a = 5`
-        )
+        yield* run(`INSERT INTO ${table} VALUES (4, repeat('x', ${room}), 'é')`, `DELETE FROM ${table} WHERE a = 4`)
         assert.strictEqual(length(yield* last), 1000)
-        yield* run(
-          `INSERT INTO ${table} VALUES (6, repeat('x', ${deletable} + 1001 - ${length(deleted)}), 'é')`,
-          `DELETE FROM ${table} WHERE a = 6`
-        )
-        assert.isTrue(JSON.parse(yield* last).truncated)
+        assert.isUndefined(JSON.parse(yield* last).truncated)
 
         yield* run(`INSERT INTO ${table} VALUES (7, '', 'é')`, `UPDATE ${table} SET a = 8 WHERE a = 7`)
         const gap = 1000 - length(yield* last)
@@ -706,7 +694,7 @@ it.layer(layerInstalled(), { excludeTestServices: true })("writers", (it) => {
           return Object.keys(all[0]!.row!)
         })
         assert.deepStrictEqual(yield* write, ["id", "a", "b"])
-        yield* run(`ALTER TABLE ${table} ADD COLUMN c int DEFAULT 5`)
+        yield* run(`ALTER TABLE ${table} ADD COLUMN c int`)
         assert.deepStrictEqual(yield* write, ["id", "a", "b", "c"])
         yield* run(`ALTER TABLE ${table} DROP COLUMN a`)
         assert.deepStrictEqual(yield* write, ["id", "b", "c"])
@@ -945,11 +933,11 @@ it.layer(layerInstalled(), { excludeTestServices: true })("triggers", (it) => {
     Effect.gen(function*() {
       yield* run("CREATE TABLE mended (id int)", "CREATE TABLE mended_child () INHERITS (mended)")
       yield* watch("mended")
-      const right = yield* triggers("mended%")
+      const right = yield* triggers("mended", "begins")
       assert.lengthOf(right, 7)
       yield* reconcile
       yield* watch("mended")
-      assert.deepStrictEqual(yield* triggers("mended%"), right)
+      assert.deepStrictEqual(yield* triggers("mended", "begins"), right)
 
       const name = right.find((trigger) => trigger.name.includes("insert"))!.name
       const update = right.find((trigger) => trigger.name.includes("update"))!.name
@@ -988,7 +976,7 @@ it.layer(layerInstalled(), { excludeTestServices: true })("triggers", (it) => {
       yield* reconcile
       yield* run("INSERT INTO renamed VALUES (1)", "INSERT INTO renamed_away VALUES (2)")
       assert.deepStrictEqual(yield* brief("renamed"), ["INSERT 1"])
-      assert.deepStrictEqual(yield* triggers("renamed\\_away"), [])
+      assert.deepStrictEqual(yield* triggers("renamed_away"), [])
     }))
 })
 
