@@ -27,20 +27,19 @@ export const spawnChild = (file: string, args: ReadonlyArray<string>, options: S
     stopChild
   )
 
-/** Runs a program to its end; what it wrote to standard output. */
+/** Runs a program to its end; all that it wrote. */
 export const runProgram = (file: string, args: ReadonlyArray<string>) =>
   Effect.scoped(Effect.gen(function*() {
     const child = yield* spawnChild(file, args, { stdio: ["ignore", "pipe", "pipe"] })
     return yield* Effect.callback<string, BenchError>((resume) => {
       let output = ""
-      let errors = ""
       child.stdout?.on("data", (chunk) => (output += String(chunk)))
-      child.stderr?.on("data", (chunk) => (errors += String(chunk)))
+      child.stderr?.on("data", (chunk) => (output += String(chunk)))
       child.once("close", (code) =>
         resume(
           code === 0
             ? Effect.succeed(output)
-            : Effect.fail(new BenchError({ message: `${file} ended with ${code}: ${errors.trim() || output.trim()}` }))
+            : Effect.fail(new BenchError({ message: `${file} ended with ${code}: ${output.trim()}` }))
         ))
     })
   }))

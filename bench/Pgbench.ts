@@ -13,6 +13,7 @@ const inserter = fileURLToPath(new URL("inserter.ts", import.meta.url))
 export interface Load {
   readonly table: string
   readonly connections: number
+  /** Without the first second, in which each connection plans its statements and compiles the trigger's function. */
   readonly seconds: number
 }
 
@@ -38,13 +39,19 @@ const pgbench = (stage: Stage, version: string): Generator => ({
       "--no-vacuum",
       "--protocol=prepared",
       `--file=${script}`,
-      `--time=${seconds}`,
+      `--time=${seconds + 1}`,
+      "--progress=1",
       `--client=${connections}`,
       `--jobs=${threads}`,
       stage.url
     ])
-    const rate = Number(/^tps = ([\d.]+)/m.exec(output)?.[1])
-    return rate > 0 ? rate : yield* new BenchError({ message: `pgbench said: ${output}` })
+    // It does not always report the last second, so what came after the first is what is left of all.
+    const [, until, firstRate] = /^progress: ([\d.]+) s, ([\d.]+) tps/m.exec(output)?.map(Number) ?? []
+    const all = Number(/transactions actually processed: (\d+)/.exec(output)?.[1])
+    if (until === undefined || firstRate === undefined || !(all > 0)) {
+      return yield* new BenchError({ message: `pgbench said: ${output}` })
+    }
+    return (all - firstRate * until) / (seconds + 1 - until)
   })
 })
 

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import { BenchError } from "./BenchError.ts"
 import { machineLine } from "./Machine.ts"
 import { parseOptions, usage } from "./Options.ts"
+import { topSelfTimes } from "./Profile.ts"
 import { line, printTable, progress, writeJson } from "./Report.ts"
 import type { Measured, Scenario } from "./Scenario.ts"
 import { Burst } from "./scenarios/Burst.ts"
@@ -40,9 +41,11 @@ const main = Effect.gen(function*() {
     yield* progress(name)
     const started = performance.now()
     const measured = yield* Effect.scoped(run(options))
+    // A process writes its profile when it ends, which the service does with the scenario's scope.
+    const profiles = yield* topSelfTimes(options.profile)
     if (!shown) yield* line(machineLine(measured.machine))
     shown = true
-    yield* print(measured)
+    yield* print({ ...measured, tables: [...measured.tables, ...profiles] })
     yield* progress(`${name} took ${Math.round((performance.now() - started) / 1000)} s`)
     const { machine, notes, results: data } = measured
     all[name] = { machine, notes, results: data }

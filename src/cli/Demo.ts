@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Clock, Effect, Layer, Queue, Redacted, Schedule, Schema, Semaphore } from "effect"
+import { Clock, Effect, Layer, Redacted, Schedule, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpClient, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { randomBytes } from "node:crypto"
@@ -9,9 +9,10 @@ import { join } from "node:path"
 import { layerService } from "../Service.ts"
 import { EmbeddedPostgres } from "../services/EmbeddedPostgres.ts"
 import type { SettingsShape } from "../services/Settings.ts"
-import { type Arrival, openReceiver } from "./DemoReceiver.ts"
+import { openReceiver } from "./DemoReceiver.ts"
 import { makeScreen, type Screen } from "./DemoScreen.ts"
-import { CommandFailed } from "./Failure.ts"
+import { makeShow, type Show } from "./DemoShow.ts"
+import { CommandFailed, explained } from "./Failure.ts"
 import { listenFlags, withSettings } from "./Flags.ts"
 import { probePort } from "./ProbePort.ts"
 import { untilStopped } from "./RunMain.ts"
@@ -54,9 +55,13 @@ interface Api {
 const authorized = ({ key }: Api) => (request: HttpClientRequest.HttpClientRequest) =>
   key === undefined ? request : HttpClientRequest.setHeader(request, "apikey", Redacted.value(key))
 
+const Ready = Schema.Struct({ mode: Schema.Literals(["notify", "poll"]) })
+
+/** Waits until the service hears of changes. */
 const whenReady = Effect.fnUntraced(function*({ url }: Api) {
   const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
   yield* client.get(`${url}/health/ready`).pipe(
+    Effect.flatMap(HttpClientResponse.schemaBodyJson(Ready)),
     Effect.retry(Schedule.spaced("20 millis")),
     Effect.timeoutOrElse({
       duration: patience,
@@ -83,73 +88,6 @@ const createWebhook = Effect.fnUntraced(function*(api: Api, receiver: string, se
   }
   return yield* HttpClientResponse.schemaBodyJson(Created)(response)
 })
-
-/** What to say of a failed delivery, and of the one that follows it. */
-type Note = readonly [failed: string, retried: string]
-
-/** Changes orders and shows what arrives. */
-const makeShow = Effect.fnUntraced(function*(
-  screen: Screen,
-  receiver: Effect.Success<ReturnType<typeof openReceiver>>
-) {
-  const sql = yield* PgClient.PgClient
-  const turn = yield* Semaphore.make(1)
-  const shown = yield* Queue.sliding<Arrival>(64)
-  const commits = new Map<string, { readonly at: number; readonly note: Note | undefined }>()
-  const keyOf = (event: string, id: number) => `${event} ${id}`
-
-  const print = Effect.fnUntraced(function*(arrival: Arrival, withBody: boolean) {
-    const { body } = arrival
-    const key = body === undefined ? "" : keyOf(body.event, (body.row ?? body.old_row)?.id ?? 0)
-    const own = commits.get(key)
-    if (own === undefined) yield* screen.foreign(arrival)
-    yield* screen.delivery(arrival, own && arrival.at - own.at, own?.note?.[arrival.statusCode < 300 ? 1 : 0])
-    if (withBody) yield* screen.body(arrival.text)
-    if (arrival.statusCode < 300) commits.delete(key)
-  })
-
-  const bodies = { left: 3 }
-  yield* Queue.takeBetween(receiver.arrivals, 1, 10_000).pipe(
-    Effect.flatMap((arrivals) =>
-      turn.withPermit(Effect.gen(function*() {
-        for (const arrival of arrivals.slice(0, 10)) {
-          yield* print(arrival, bodies.left-- > 0)
-          yield* Queue.offer(shown, arrival)
-        }
-        const more = arrivals.slice(10)
-        if (more.length === 0) return
-        const wrong = more.filter(({ verified }) => !verified).length
-        yield* screen.text(`          and ${more.length} more${wrong === 0 ? ", all verified" : `, ${wrong} WRONG`}`)
-      }))
-    ),
-    Effect.forever,
-    Effect.forkScoped
-  )
-
-  /** Runs one statement, and says so once it is committed. */
-  const change = (event: string, id: number, text: string, statement: Effect.Effect<unknown, unknown>, note?: Note) =>
-    turn.withPermit(Effect.gen(function*() {
-      yield* Effect.orDie(statement)
-      commits.set(keyOf(event, id), { at: performance.now(), note })
-      yield* screen.change(event, text)
-    }))
-
-  /** The next verified delivery of that change that was answered with 2xx. */
-  const delivered = (event: string, id: number) =>
-    Queue.take(shown).pipe(
-      Effect.tap((arrival) =>
-        arrival.verified ? Effect.void : failed(`the signature of a delivery was wrong: ${arrival.text}`)
-      ),
-      Effect.repeat({
-        until: ({ body, statusCode }) =>
-          body?.event === event && (body.row ?? body.old_row)?.id === id && statusCode < 300
-      })
-    )
-
-  return { sql, change, delivered }
-})
-
-type Show = Effect.Success<ReturnType<typeof makeShow>>
 
 /** One INSERT, UPDATE and DELETE, each delivered before the next. */
 const introduce = Effect.fnUntraced(function*({ change, delivered, sql }: Show) {
@@ -277,7 +215,8 @@ const demo = (once: boolean) =>
       return yield* keepChanging(show)
     },
     Effect.scoped,
-    Effect.provide(FetchHttpClient.layer)
+    Effect.provide(FetchHttpClient.layer),
+    (self, settings) => explained({ ...settings, databaseUrl: undefined })(self)
   )
 
 /** `truss-webhooks demo` */
@@ -293,7 +232,8 @@ export const demoCommand = Command.make(
   ({ once, ...flags }) => untilStopped(withSettings(flags, demo(once)))
 ).pipe(
   Command.withDescription(
-    "Start an embedded PostgreSQL, the service, a receiver and a signed webhook, and show each change being delivered"
+    "Start an embedded PostgreSQL (DATABASE_URL is left alone), the service, a receiver and a signed webhook, and show " +
+      "each change being delivered"
   ),
   Command.withShortDescription("See it work, without a database of your own"),
   Command.withExamples([

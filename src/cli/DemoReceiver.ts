@@ -94,3 +94,5 @@ export const openReceiver = Effect.fnUntraced(function*(secret: string) {
     })
   }
 })
+
+export type Receiver = Effect.Success<ReturnType<typeof openReceiver>>

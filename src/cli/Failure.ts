@@ -1,7 +1,6 @@
 import { Cause, Effect, Predicate, Redacted, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { ListenError } from "../http/Server.ts"
-import { sqlState } from "../services/Database.ts"
 import type { SettingsShape } from "../services/Settings.ts"
 
 /** What a command could not do, in words for whoever typed it: one line for each thing that is wrong. */
@@ -28,9 +27,6 @@ const databaseFailed = (settings: SettingsShape, error: SqlError.SqlError): Comm
     : `DATABASE_URL: the PostgreSQL at ${placeOf(settings.databaseUrl)}`
   const { cause, message } = error.reason
   const detail = property(cause, "message") ?? message
-  if (sqlState(error) === "42P01" && /"truss\./.test(detail)) {
-    return failed(`${what} has no schema truss of this version: run truss-webhooks migrate`)
-  }
   switch (error.reason._tag) {
     case "AuthenticationError":
       return failed(`${what} refused to let us in: ${detail}`)

@@ -1,3 +1,4 @@
+import { PgClient } from "@effect/sql-pg"
 import { Console, Effect, Layer, Redacted } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { ApiKey } from "../domain/ApiKey.ts"
@@ -10,6 +11,13 @@ import { databaseFlags, withSettings } from "./Flags.ts"
 
 const layer = (settings: Parameters<typeof layerSource>[0]) =>
   Layer.mergeAll(ApiKeys.layer(), Partitions.layer).pipe(Layer.provideMerge(layerSource(settings)))
+
+const requireSchema = Effect.gen(function*() {
+  const sql = yield* PgClient.PgClient
+  const [row] = yield* sql<{ there: boolean }>`SELECT to_regclass('truss.api_keys') IS NOT NULL AS there`
+  if (row?.there === true) return
+  return yield* new CommandFailed({ lines: ["the database has no schema truss yet: run truss-webhooks migrate"] })
+})
 
 const create = Command.make(
   "create",
@@ -63,6 +71,7 @@ const table = (keys: ReadonlyArray<ApiKey>) => {
 const list = Command.make("list", databaseFlags, (flags) =>
   withSettings(flags, (settings) =>
     Effect.gen(function*() {
+      yield* requireSchema
       const keys = yield* (yield* ApiKeys).list
       yield* keys.length === 0 ? Console.error("There are no API keys.") : Console.log(table(keys))
     }).pipe(Effect.provide(layer(settings))))).pipe(
@@ -75,6 +84,7 @@ const revoke = Command.make(
   (flags) =>
     withSettings(flags, (settings) =>
       Effect.gen(function*() {
+        yield* requireSchema
         yield* (yield* ApiKeys).revoke(flags.id)
         yield* Console.error(`The key ${flags.id} is revoked.`)
       }).pipe(

@@ -26,8 +26,9 @@ export const retryDelayMs = (attempt: number, random: number, retryAfterMs?: num
  */
 export const parseRetryAfter = (header: string, nowMs: number): number | undefined => {
   const text = header.trim()
-  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
-  if (!/^[A-Z][a-z]{2},? /.test(text)) return undefined
-  const at = Date.parse(text)
+  if (/^\d+$/.test(text)) return Number(text) * 1000
+  if (!/^[A-Z][a-z]{2,8},? /.test(text)) return undefined
+  // The third form, `asctime`, is UTC without saying so.
+  const at = Date.parse(text.endsWith(" GMT") ? text : `${text} GMT`)
   return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs)
 }

@@ -1,4 +1,4 @@
-import { Clock, Effect, Queue, Random, Schedule, type Scope } from "effect"
+import { Clock, Effect, Queue, Random, type Scope } from "effect"
 import type { SqlError } from "effect/sql"
 import { EventType } from "../domain/EventType.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
@@ -29,6 +29,10 @@ const slowLook = 1_000
 const manyRings = 20
 const ringWindow = 20
 
+/** Pauses between attempts to connect again: the first, doubled with each, and the longest. */
+const firstPause = 50
+const longestPause = 2_000
+
 /** Looks in vain before the listener asks to be rung again. */
 const patience = 25
 
@@ -44,6 +48,7 @@ export const attend = Effect.fnUntraced(function*(
   const client = yield* ListenClient
   const health = yield* Health
   let seen: string | undefined = undefined
+  let failures = 0
 
   const look: Effect.Effect<Look, SqlError.SqlError> = Effect.gen(function*() {
     const found = yield* feed.look(seen, yield* visitors.tables)
@@ -143,9 +148,15 @@ export const attend = Effect.fnUntraced(function*(
     )
   })
 
+  const well = (mode: "notify" | "poll") =>
+    Effect.suspend(() => {
+      failures = 0
+      return health.set({ listener: null, mode })
+    })
+
   const connected: Effect.Effect<never, SqlError.SqlError, Scope.Scope> = Effect.gen(function*() {
     if (options.listen === "off") {
-      yield* health.set({ listener: null, mode: "poll" })
+      yield* well("poll")
       return yield* poll
     }
     const queue = yield* client.listen("truss")
@@ -153,23 +164,23 @@ export const attend = Effect.fnUntraced(function*(
       yield* Effect.logWarning(
         "notifications do not come through (a transaction pooler?): polling. DATABASE_LISTEN_URL takes a direct connection"
       )
-      yield* health.set({ listener: null, mode: "poll" })
+      yield* well("poll")
       return yield* poll
     }
-    yield* health.set({ listener: null, mode: "notify" })
+    yield* well("notify")
     yield* Effect.logInfo("listening for changes")
     return yield* listen(queue)
   })
 
   return yield* Effect.scoped(connected).pipe(
-    Effect.tapError((error) =>
-      Effect.andThen(
-        health.set({ listener: `lost its connection: ${error.reason.message}` }),
-        Effect.logWarning("the listener lost its connection and connects again", error.reason.message)
-      )
-    ),
-    Effect.retry(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("2 seconds")])),
-    Effect.orDie,
+    Effect.catch(Effect.fnUntraced(function*(error) {
+      // After a crash PostgreSQL gives numbers of transactions again that the snapshot has as seen.
+      seen = undefined
+      yield* health.set({ listener: `lost its connection: ${error.reason.message}` })
+      yield* Effect.logWarning("the listener lost its connection and connects again", error.reason.message)
+      yield* Effect.sleep(Math.min(firstPause * 2 ** failures++, longestPause))
+    })),
+    Effect.forever,
     // Nobody listens any more: writers need not ring.
     Effect.ensuring(Effect.ignore(feed.askForQuiet))
   )

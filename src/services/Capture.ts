@@ -150,20 +150,16 @@ export class Capture extends Context.Service<Capture, {
           stands: ReadonlyArray<Standing>
         ) {
           const key = (trigger: { relation: number; name: string }) => `${trigger.relation} ${trigger.name}`
-          const byRow = (trigger: { definition: string }) => trigger.definition.startsWith("capture_row:")
-          const right = new Map(wanted.map((trigger) => [key(trigger), trigger]))
-          // OR REPLACE keeps a disabled trigger disabled, and a row trigger of a partitioned table stands in the way
-          // of statement triggers on its partitions, and they in its.
-          const isWrong = (stand: Standing) => {
-            const trigger = right.get(key(stand))
-            return trigger === undefined || byRow(trigger) !== byRow(stand) || stand.definition.endsWith(":off")
-          }
-          const wrong = stands.filter(isWrong)
+          const functions = new Map(wanted.map((trigger) => [key(trigger), functionName(tableId, trigger.kind)]))
+          const isRight = (stand: Standing) => stand.enabled && functions.get(key(stand)) === stand.function
+          // Before any is made: a row trigger of a partitioned table does not go together with statement triggers of
+          // the same name on its partitions. And OR REPLACE keeps a disabled trigger disabled.
+          const wrong = stands.filter((stand) => !isRight(stand))
           for (const { name, relation_name } of wrong) {
             yield* sql.unsafe(`DROP TRIGGER IF EXISTS ${quote(name)} ON ${relation_name}`)
           }
-          const kept = new Map(stands.map((stand) => [key(stand), isWrong(stand) ? undefined : stand.definition]))
-          const missing = wanted.filter((trigger) => kept.get(key(trigger)) !== trigger.definition)
+          const right = new Set(stands.filter(isRight).map(key))
+          const missing = wanted.filter((trigger) => !right.has(key(trigger)))
           for (const { create } of missing) yield* sql.unsafe(create)
           return wrong.length + missing.length
         })

@@ -139,7 +139,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET "TimeZone" = 'UTC'
 ${extra}
-AS $truss$${source}$truss$`
+AS ${literal(source)}`
   return { name: functionName(table.id, kind), source, create }
 }
 

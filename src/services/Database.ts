@@ -70,6 +70,25 @@ const clientOptions = (options: DatabaseOptions, url: Redacted.Redacted, maxConn
   }
 })
 
+// A connection that is lost inside a transaction is a defect of `withTransaction`, since its ROLLBACK fails, too.
+const failWhenLost = (sql: PgClient.PgClient): PgClient.PgClient => {
+  const { withTransaction } = sql
+  return Object.assign(sql, {
+    withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.catchDefect(
+        withTransaction(effect),
+        (defect): Effect.Effect<never, SqlError.SqlError> =>
+          SqlError.isSqlError(defect) ? Effect.fail(defect) : Effect.die(defect)
+      )
+  })
+}
+
+const layerClient = (options: DatabaseOptions, url: Redacted.Redacted, maxConnections: number) =>
+  Layer.tap(
+    PgClient.layer(clientOptions(options, url, maxConnections)),
+    (context) => Effect.sync(() => failWhenLost(Context.get(context, PgClient.PgClient)))
+  )
+
 /** The client that the doorbell listens with: one direct connection. */
 export class ListenClient extends Context.Service<ListenClient, PgClient.PgClient>()("truss/services/ListenClient") {
   static readonly layer = (options: DatabaseOptions) =>
@@ -77,7 +96,7 @@ export class ListenClient extends Context.Service<ListenClient, PgClient.PgClien
       ListenClient,
       Effect.gen(function*() {
         const context = yield* Layer.build(
-          Layer.fresh(PgClient.layer(clientOptions(options, options.listenUrl ?? options.url, 4)))
+          Layer.fresh(layerClient(options, options.listenUrl ?? options.url, 4))
         )
         return Context.get(context, PgClient.PgClient)
       })
@@ -87,6 +106,6 @@ export class ListenClient extends Context.Service<ListenClient, PgClient.PgClien
 /** `PgClient`, `SqlClient` and `ListenClient` on one database. */
 export const layerDatabase = (options: DatabaseOptions) =>
   Layer.mergeAll(
-    PgClient.layer(clientOptions(options, options.url, options.maxConnections ?? 16)),
+    layerClient(options, options.url, options.maxConnections ?? 16),
     ListenClient.layer(options)
   )

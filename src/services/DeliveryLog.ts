@@ -93,7 +93,7 @@ const listQuery = `
     ORDER BY a.seq DESC LIMIT $10
   ), sized AS (
     SELECT a.*, e.body, count(*) OVER () AS total,
-      coalesce(sum(octet_length(e.body)) OVER (ORDER BY a.seq DESC) - octet_length(e.body), 0) AS before
+      sum(coalesce(octet_length(e.body), 0)) OVER (ORDER BY a.seq DESC) - coalesce(octet_length(e.body), 0) AS before
     FROM page a ${withBody}
   )
   SELECT ${selected}, a.body, a.total::float8 AS total FROM sized a

@@ -69,7 +69,7 @@ interface Row {
 const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w.events::text[], w.url,
   w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.concurrency, w.timeout_ms,
   w.max_attempts, c.fail_count, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
-  w.created_at::text AS position`
+  (extract(epoch FROM w.created_at) * 1000000)::int8::text AS position`
 const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
 
 const toWebhook = (row: Row): Webhook => ({
@@ -107,9 +107,7 @@ const mergeHeaders = (next: WebhookHeaders, now: WebhookHeaders): WebhookHeaders
 const encodeCursor = (row: Row): string => Buffer.from(`${row.position} ${row.id}`).toString("base64url")
 
 const decodeCursor = (cursor: string): Effect.Effect<readonly [string, string], InvalidParameter> => {
-  const match = /^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d(?::?\d\d)?) ([0-9a-f-]{36})$/.exec(
-    Buffer.from(cursor, "base64url").toString()
-  )
+  const match = /^(\d{1,17}) (.{36})$/.exec(Buffer.from(cursor, "base64url").toString())
   return match !== null && isWebhookId(match[2]!)
     ? Effect.succeed([match[1]!, match[2]])
     : Effect.fail(new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" }))
@@ -189,7 +187,8 @@ export class Webhooks extends Context.Service<Webhooks, {
           `SELECT ${columns} FROM ${from}
           WHERE ($1::text IS NULL OR t.table_name = $1 OR t.table_schema || '.' || t.table_name = $1)
             AND ($2::boolean IS NULL OR w.active = $2)
-            AND ($3::timestamptz IS NULL OR (w.created_at, w.id) > ($3, $4::uuid))
+            AND ($3::int8 IS NULL
+              OR (w.created_at, w.id) > (timestamptz 'epoch' + $3::int8 * interval '1 microsecond', $4::uuid))
           ORDER BY w.created_at, w.id LIMIT $5`,
           [query.table ?? null, query.active ?? null, after?.[0] ?? null, after?.[1] ?? null, query.limit + 1]
         )
@@ -220,8 +219,11 @@ export class Webhooks extends Context.Service<Webhooks, {
           input.events === undefined ? null : plain(input.events)
         }::text::truss.event_type[], events),
             active = coalesce(${input.active ?? null}::boolean, active),
-            disabled_reason = CASE ${input.active ?? null}::boolean
-              WHEN true THEN NULL WHEN false THEN 'paused' ELSE disabled_reason END,
+            disabled_reason = CASE
+              WHEN ${input.active ?? null}::boolean THEN NULL
+              WHEN NOT ${input.active ?? null}::boolean THEN 'paused'
+              WHEN table_id <> ${table} AND disabled_reason = 'table_missing' THEN NULL
+              ELSE disabled_reason END,
             concurrency = coalesce(${input.concurrency ?? null}::int, concurrency),
             timeout_ms = coalesce(${input.timeout_ms ?? null}::int, timeout_ms),
             max_attempts = coalesce(${input.max_attempts ?? null}::int, max_attempts),

@@ -6,7 +6,7 @@ import { startService, waitFor } from "../support/ServiceProcess.ts"
 import { createWebhook, scene, sceneOn, withDatabase } from "./Scene.ts"
 import { connect, createTables, delivered, judge, newSeed, report, write } from "./Workload.ts"
 
-describe("a service whose connections end", () => {
+describe("a service whose connections end", { concurrent: true }, () => {
   it.live("goes on by itself when all of its sessions are terminated, five times under load", () =>
     withDatabase(Effect.gen(function*() {
       const { endpoint, service, sql, webhook } = yield* scene()
@@ -94,7 +94,7 @@ describe("a service whose connections end", () => {
       const endpoint = (yield* startRecorder).endpoint("/all")
       const webhook = yield* createWebhook(service, endpoint.url)
       yield* write(sql, { seed: 1, transactions: 20 })
-      yield* delivered(sql, endpoint, webhook.id)
+      yield* delivered(sql, endpoint, webhook.id, { within: 10_000, describe: service.output })
       yield* judge("its first changes", sql, endpoint, webhook.id)
     })))
 })

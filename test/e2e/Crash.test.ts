@@ -4,7 +4,7 @@ import { startService, waitFor } from "../support/ServiceProcess.ts"
 import { scene, withDatabase } from "./Scene.ts"
 import { connect, delivered, judge, newSeed, report, write } from "./Workload.ts"
 
-describe("a service that is killed", () => {
+describe("a service that is killed", { concurrent: true }, () => {
   it.live("loses nothing of 2,000 commits when it is killed with -9 three times among them", () =>
     withDatabase(Effect.gen(function*() {
       const { endpoint, service, sql, url, webhook } = yield* scene()

@@ -83,7 +83,8 @@ export class RunningService extends Context.Service<RunningService, {
     holds: number | ((entries: ReadonlyArray<LogEntry>) => boolean)
   ) => Effect.Effect<ReadonlyArray<LogEntry>>
 }>()("truss/test/RunningService") {
-  static readonly layer = (options?: Partial<Omit<ServiceOptions, "database" | "http">>) =>
+  /** On a database that is there already, so that it can end and begin again. */
+  static readonly layerOn = (options?: Partial<Omit<ServiceOptions, "database" | "http">>) =>
     Layer.effect(
       RunningService,
       Effect.gen(function*() {
@@ -152,8 +153,12 @@ export class RunningService extends Context.Service<RunningService, {
           database: { url: Redacted.make(url) },
           http: { host: "127.0.0.1", port: 0, auth: "open" }
         })))),
-      Layer.provideMerge(Application.layer),
-      Layer.provideMerge(TestDatabase.layerUrl),
       Layer.provide(quiet)
+    )
+
+  static readonly layer = (options?: Partial<Omit<ServiceOptions, "database" | "http">>) =>
+    RunningService.layerOn(options).pipe(
+      Layer.provideMerge(Application.layer),
+      Layer.provideMerge(TestDatabase.layerUrl)
     )
 }
