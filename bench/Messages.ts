@@ -18,6 +18,8 @@ export interface ReceiverReport {
   readonly kind: "report"
   readonly requests: number
   readonly bodyBytes: number
+  /** That were opened since the reset. */
+  readonly connections: number
   /** Microseconds of CPU time since the reset. */
   readonly cpuMicros: number
   /** The `id` of a row and when its request was complete, by the shared clock. */

@@ -12,6 +12,7 @@ const contentLength = /\r\ncontent-length: *(\d+)/i
 
 let requests = 0
 let bodyBytes = 0
+let connections = 0
 let expected = 0
 let keepArrivals = false
 let arrivals: Array<readonly [id: number, at: number]> = []
@@ -34,6 +35,7 @@ const arrived = (data: Buffer, start: number, end: number) => {
 }
 
 const serve = (socket: Socket) => {
+  connections++
   let rest: Buffer | undefined = undefined
   socket.setNoDelay(true)
   socket.on("error", () => socket.destroy())
@@ -59,11 +61,12 @@ const serve = (socket: Socket) => {
 const onMessage = (message: ToReceiver) => {
   if (message.kind === "report") {
     const { system, user } = process.cpuUsage(cpu)
-    say({ kind: "report", requests, bodyBytes, cpuMicros: user + system, arrivals })
+    say({ kind: "report", requests, bodyBytes, connections, cpuMicros: user + system, arrivals })
     return
   }
   requests = 0
   bodyBytes = 0
+  connections = 0
   expected = message.expect
   keepArrivals = message.arrivals
   arrivals = []

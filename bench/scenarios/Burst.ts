@@ -73,7 +73,7 @@ const burst = Effect.fnUntraced(function*(stage: Stage, service: Service, webhoo
   const end = now()
 
   const cpuAfter = yield* cpuOf(stage, service)
-  const { bodyBytes, requests } = yield* receiver.report
+  const { bodyBytes, connections, requests } = yield* receiver.report
   const log = yield* entriesSince(stage, webhook, before)
   if (log.entries !== rows || log.events !== rows || log.successes !== rows || requests !== rows) {
     return yield* new BenchError({
@@ -91,6 +91,7 @@ const burst = Effect.fnUntraced(function*(stage: Stage, service: Service, webhoo
     arrivedMs: arrivedAt - start,
     elapsedMs: end - start,
     bodyBytes: bodyBytes / rows,
+    connections,
     serviceCpu: perTenThousand("service"),
     postgresCpu: perTenThousand("postgres")
   }
@@ -175,6 +176,7 @@ const run = Effect.fnUntraced(function*(options: Options) {
         ["CPU s for 10,000 deliveries", range(cpu, fixed(2))],
         ["  of the service", range(of("serviceCpu"), fixed(2))],
         ["  of PostgreSQL, the writers' part included", range(of("postgresCpu"), fixed(2))],
+        ["connections opened", range(of("connections"))],
         ["bytes of a body", range(of("bodyBytes"))],
         ["most memory of the service, MB", memory === undefined ? "unknown" : integer(memory)]
       ]

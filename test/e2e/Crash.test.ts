@@ -32,7 +32,7 @@ describe("a service that is killed", { concurrent: true }, () => {
       const { endpoint, service, sql, webhook } = yield* scene()
       const seed = newSeed()
       const load = { commits: 0, tried: new Set<string>() }
-      const writers = yield* Effect.forkScoped(write(sql, { seed, transactions: 1500, pauseMs: 15, load }))
+      const writers = yield* Effect.forkScoped(write(sql, { seed, transactions: 1000, pauseMs: 15, load }))
       yield* waitFor("200 commits", Effect.sync(() => load.commits >= 200))
       yield* service.signal("SIGSTOP")
       const stoppedAt = endpoint.received().length

@@ -189,7 +189,12 @@ export const delivered = Effect.fnUntraced(function*(
   options: { readonly within?: number; readonly describe?: () => string } = {}
 ) {
   const committed = yield* ledger(sql)
-  const missing = () => [...committed].filter((change) => !endpoint.byChange().has(change))
+  const left = new Set(committed)
+  const missing = () => {
+    const arrived = endpoint.byChange()
+    for (const change of left) if (arrived.has(change)) left.delete(change)
+    return [...left]
+  }
   yield* waitFor("every committed change to arrive", Effect.sync(() => missing().length === 0), {
     ...options,
     describe: () =>

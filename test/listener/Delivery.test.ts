@@ -313,7 +313,6 @@ it.layer(layer, { excludeTestServices: true })("a failed attempt", (it) => {
       const service = yield* RunningService
       const receiver = yield* Receiver
       const seed = Math.floor(Math.random() * 2 ** 31)
-      yield* Effect.annotateCurrentSpan({ seed })
       let state = seed
       const random = () => (state = Math.imul(state, 1103515245) + 12345 >>> 0) / 2 ** 32
       receiver.respond("/counting", () => ({ status: random() < 0.7 ? 500 : 200 }))
