@@ -71,6 +71,7 @@ const statements: ReadonlyArray<string> = [
     after_seq bigint NOT NULL DEFAULT 0,
     gaps pg_snapshot[] NOT NULL DEFAULT '{}',
     restart pg_snapshot,
+    since json NOT NULL DEFAULT '[]',
     fail_count integer NOT NULL DEFAULT 0,
     last_delivery_at timestamptz,
     last_status_code smallint

@@ -247,7 +247,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
         gone = true
         return "gone" as SessionEnd
       }
-      if (!next.active || next.tableId !== lease.webhook.tableId) break
+      if (!next.active || next.gaps !== gaps || next.tableId !== lease.webhook.tableId) break
       lease = { ...lease, webhook: next }
       lanes.change({ concurrency: next.concurrency, send: sender.to(next) })
     }

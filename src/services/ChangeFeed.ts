@@ -2,6 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { SqlError } from "effect/sql"
 import type { EventType } from "../domain/EventType.ts"
+import { isMissingTable } from "./Database.ts"
 import { plain } from "./PgArray.ts"
 
 /** What a look at the events found. */
@@ -32,6 +33,10 @@ interface Row {
   readonly id: number | null
   readonly types: ReadonlyArray<EventType> | null
 }
+
+/** No rows when a partition that was read was dropped meanwhile. */
+const orNothing = <A>(query: Effect.Effect<ReadonlyArray<A>, SqlError.SqlError>) =>
+  Effect.catchIf(query, isMissingTable, () => Effect.succeed<ReadonlyArray<A>>([]))
 
 const lookQuery = (slots: ReadonlyArray<number>): string => {
   const leaf = (slot: number, condition: string) =>
@@ -71,7 +76,7 @@ export class ChangeFeed extends Context.Service<ChangeFeed, {
         while (true) {
           const rows = slots.length === 0
             ? []
-            : yield* sql.unsafe<Row>(lookQuery(slots), [seen ?? "1:1:", plain(tables)])
+            : yield* orNothing(sql.unsafe<Row>(lookQuery(slots), [seen ?? "1:1:", plain(tables)]))
           const first = rows[0]
           if (first === undefined || first.newest !== slots.at(-1)) {
             const all = yield* sql<{ slot: number }>`SELECT slot FROM truss.slots

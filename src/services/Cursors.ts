@@ -7,6 +7,7 @@ import type { ChangeType, EventType } from "../domain/EventType.ts"
 import type { FailCountChange } from "../domain/FailCount.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import { isMissingTable } from "./Database.ts"
 import { plain, texts } from "./PgArray.ts"
 
 /**
@@ -29,6 +30,10 @@ export interface ActorWebhook {
   readonly id: WebhookId
   readonly tableId: number
   readonly events: ReadonlyArray<ChangeType>
+  /** JSON: since which snapshots event types that were added later are asked for. */
+  readonly since: string
+  /** How many snapshots of pauses and resumes the stored position has ahead of it. */
+  readonly gaps: number
   readonly url: string
   readonly headers: WebhookHeaders
   readonly secret: string | null
@@ -88,6 +93,8 @@ export interface AttemptRecord {
 
 interface SettingsRow {
   readonly table_id: number
+  readonly since: string
+  readonly gap_count: number
   readonly events: ReadonlyArray<ChangeType>
   readonly url: string
   readonly headers: string
@@ -99,12 +106,14 @@ interface SettingsRow {
 }
 
 const settingsColumns = `w.table_id, w.events::text[] AS events, w.url, w.headers::text AS headers, w.secret, w.active,
-  w.concurrency, w.timeout_ms, w.max_attempts`
+  w.concurrency, w.timeout_ms, w.max_attempts, c.since::text AS since, cardinality(c.gaps) AS gap_count`
 
 const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({
   id,
   tableId: row.table_id,
   events: row.events,
+  since: row.since,
+  gaps: row.gap_count,
   url: row.url,
   headers: JSON.parse(row.headers) as WebhookHeaders,
   secret: row.secret,
@@ -145,14 +154,22 @@ const toStored = (row: EventRow, tableId: number): StoredEvent => ({
 
 /**
  * The statement that reads a page: $1 table, $2 event types, $3 the snapshot seen, $4 webhook, $5 what the page must be
- * visible in (or null), $6 the position in it, $7 the boundary up to which the log has to be asked.
+ * visible in (or null), $6 the position in it, $7 the boundary up to which the log has to be asked, $8 since when event
+ * types that were asked for later are asked for.
  */
-const pageQuery = (slots: ReadonlyArray<number>, paged: boolean, check: boolean): string => {
+const pageQuery = (
+  slots: ReadonlyArray<number>,
+  { check, paged, since }: { readonly paged: boolean; readonly check: boolean; readonly since: boolean }
+): string => {
   const where = "e.table_id = $1 AND e.event_type = ANY ($2::text::truss.event_type[])" +
     (check
       ? ` AND NOT (e.seq <= $7::int8 AND EXISTS (SELECT FROM truss.attempts a
           WHERE a.webhook_id = $4::uuid AND a.event_seq = e.seq AND a.event_at = e.created_at))`
-      : " AND $4::uuid IS NOT NULL AND $7::int8 IS NOT NULL")
+      : " AND $4::uuid IS NOT NULL AND $7::int8 IS NOT NULL") +
+    (since
+      ? ` AND NOT EXISTS (SELECT FROM json_to_recordset($8::text::json) AS s (types text[], at text)
+          WHERE e.event_type::text = ANY (s.types) AND pg_visible_in_snapshot(e.xid, s.at::pg_snapshot))`
+      : " AND $8::text IS NOT NULL")
   const select = (slot: number, condition: string) =>
     `SELECT e.slot, e.seq, e.created_at, e.event_type, e.body FROM truss.events_${slot} e WHERE ${where} AND ${condition}`
   // OFFSET 0 keeps the planner from walking the whole table in the order of seq to save a sort of a few rows.
@@ -264,7 +281,7 @@ export class Cursors extends Context.Service<Cursors, {
 
       const settings = Effect.fn("Cursors.settings")(function*(id: WebhookId) {
         const [row] = yield* sql.unsafe<SettingsRow>(
-          `SELECT ${settingsColumns} FROM truss.webhooks w WHERE w.id = $1::uuid`,
+          `SELECT ${settingsColumns} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.id = $1::uuid`,
           [id]
         )
         return row === undefined ? undefined : toActorWebhook(id, row)
@@ -282,15 +299,19 @@ export class Cursors extends Context.Service<Cursors, {
           id,
           bound,
           String(position.afterSeq),
-          String(lease.boundary)
+          String(lease.boundary),
+          lease.webhook.since
         ]
+        const since = lease.webhook.since !== "[]"
         while (true) {
           const wanted = slots.length > 2 ? yield* slotsFor(position.seen) : slots
           const rows = wanted.length === 0
             ? []
-            : yield* sql.unsafe<PageRow>(pageQuery(wanted, paged, check), parameters)
+            : yield* sql.unsafe<PageRow>(pageQuery(wanted, { paged, check, since }), parameters).pipe(
+              Effect.catchIf(isMissingTable, () => Effect.succeed<ReadonlyArray<PageRow>>([]))
+            )
           if (rows.length === 0 || rows[0]!.newest !== wanted.at(-1)) {
-            // A slot was opened since: events that the snapshot sees may stand there.
+            // A slot was dropped, or opened since: events that the snapshot sees may stand there.
             yield* readSlots
             continue
           }

@@ -33,6 +33,9 @@ export const orUnavailable = <A, E, R>(
         : Effect.die(error)
   ) as never
 
+/** Whether a table that the statement names is not there. */
+export const isMissingTable = (error: SqlError.SqlError): boolean => sqlState(error) === "42P01"
+
 /** Whether the failure says nothing about the statement, only that the server could not be asked. */
 export const isAway = (error: SqlError.SqlError): boolean => {
   // 3F000, 42P01: our schema is not there yet, or not any more.
@@ -60,12 +63,14 @@ const clientOptions = (options: DatabaseOptions, url: Redacted.Redacted, maxConn
   connectTimeout: "10 seconds" as const,
   maxMessageSize: Math.max(32 * 1048576, 2 * (options.maxPayload ?? 1048576) + 16 * 1048576),
   // A session of ours must read and write the same whatever the role's or the database's defaults are.
-  // Plans are made while tables are small and live on when they have grown: only an index is right for both.
+  // Plans are made while tables are small and live on when they have grown: only an index is right for both. A bitmap
+  // would read all that is left of a backlog for each page of it.
   startupParameters: {
     timezone: "UTC",
     datestyle: "ISO, MDY",
     standard_conforming_strings: "on",
     enable_seqscan: "off",
+    enable_bitmapscan: "off",
     jit: "off"
   }
 })

@@ -69,16 +69,16 @@ export const toAttemptError = (error: unknown): AttemptError => {
   const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : ""
   const known = refusals[code]
   if (known !== undefined) return known
-  if (code.startsWith("HPE_")) return "protocol"
+  if (code.startsWith("HPE_") || error instanceof Error && error.name === "HTTPParserError") return "protocol"
   if (code.startsWith("EAI_") || code.startsWith("ERR_DNS") || code.startsWith("DNS")) return "dns"
   if (/TLS|SSL|CERT|SIGNATURE|ISSUER|EPROTO|UNABLE_TO|DEPTH_ZERO/.test(code)) return "tls"
   return "connection_reset"
 }
 
 /** How one webhook's requests look; made once, used for each. */
-const makeSend = (endpoint: Endpoint, transport: Transport): Send => {
+const makeSend = (endpoint: Endpoint, transports: Transports): Send => {
   const url = new URL(endpoint.url)
-  const post = transport.to(url)
+  let post = transports.first.to(url)
   const signer = endpoint.secret === null ? undefined : makeSigner(endpoint.secret)
   const own = Object.entries(endpoint.headers)
   const common = [
@@ -132,6 +132,8 @@ const makeSend = (endpoint: Endpoint, transport: Transport): Send => {
     }
     const fail = (error: unknown) => {
       clearTimeout(timer)
+      // undici gives up on a server that says 100 Continue without being asked; the other way bears it.
+      if (error instanceof Error && error.message === "bad response") post = transports.second().to(url)
       retryAfter = null
       end(null, null, toAttemptError(error))
     }
@@ -168,6 +170,12 @@ const makeSend = (endpoint: Endpoint, transport: Transport): Send => {
   }
 }
 
+interface Transports {
+  readonly first: Transport
+  /** Made when it is needed. */
+  readonly second: () => Transport
+}
+
 const decoder = new TextDecoder("utf-8")
 
 /** PostgreSQL's text has no NUL; what is no UTF-8 becomes U+FFFD. */
@@ -184,11 +192,15 @@ export class Sender extends Context.Service<Sender, {
   static readonly layer = Layer.effect(
     Sender,
     Effect.gen(function*() {
-      const transport = yield* Effect.acquireRelease(
-        Effect.sync(() => process.versions["bun"] === undefined ? undiciTransport() : nodeTransport()),
-        (transport) => Effect.sync(transport.close)
-      )
-      return Sender.of({ to: (endpoint) => makeSend(endpoint, transport) })
+      const open: Array<Transport> = []
+      const opened = (transport: Transport) => {
+        open.push(transport)
+        return transport
+      }
+      yield* Effect.addFinalizer(() => Effect.sync(() => open.forEach((transport) => transport.close())))
+      const first = opened(process.versions["bun"] === undefined ? undiciTransport() : nodeTransport())
+      const transports: Transports = { first, second: () => open[1] ?? opened(nodeTransport()) }
+      return Sender.of({ to: (endpoint) => makeSend(endpoint, transports) })
     })
   )
 }

@@ -70,7 +70,7 @@ export const undiciTransport = (): Transport => {
   }
 }
 
-/** On Bun. */
+/** On Bun, and for servers that undici cannot talk to. */
 export const nodeTransport = (): Transport => {
   const options = { keepAlive: true, timeout: idleSocketMs, scheduling: "lifo", maxFreeSockets: 1024 } as const
   const agents = { "http:": new http.Agent(options), "https:": new https.Agent(options) }
@@ -87,7 +87,8 @@ export const nodeTransport = (): Transport => {
         ...(url.port === "" ? {} : { port: Number(url.port) })
       }
       return (headers, body, exchange) => {
-        const record: Record<string, string | number> = { "Content-Length": Buffer.byteLength(body) }
+        const bytes = Buffer.from(body)
+        const record: Record<string, string | number> = { "Content-Length": bytes.length }
         for (let i = 0; i < headers.length; i += 2) record[headers[i]!] = headers[i + 1]!
         const req = request({ ...base, headers: record }, (response) => {
           const { headers } = response
@@ -102,7 +103,8 @@ export const nodeTransport = (): Transport => {
           response.on("aborted", () => exchange.onError(broken))
         })
         req.on("error", exchange.onError)
-        req.end(body)
+        // A string would take the headers along into UTF-8.
+        req.end(bytes)
         return () => void req.destroy()
       }
     },

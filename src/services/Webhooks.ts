@@ -231,6 +231,17 @@ export class Webhooks extends Context.Service<Webhooks, {
           WHERE id = ${id}::text::uuid`
       })
 
+      /** From here on these event types are asked for: a webhook that stands further back skips earlier ones. */
+      const askFrom = (id: WebhookId, added: ReadonlyArray<ChangeType>) =>
+        sql`UPDATE truss.cursors SET since = (
+            SELECT json_agg(s) FROM (
+              SELECT s FROM json_array_elements(since) s
+              WHERE pg_snapshot_xmax((s ->> 'at')::pg_snapshot) > pg_snapshot_xmin(seen)
+              UNION ALL
+              SELECT json_build_object('types', ${plain(added)}::text::text[], 'at', pg_current_snapshot()::text)
+            ) s)
+          WHERE webhook_id = ${id}::text::uuid`
+
       const patch = Effect.fn("Webhooks.patch")(function*(id: string, input: WebhookPatch) {
         const webhookId = yield* known(id)
         const before = yield* byId(webhookId)
@@ -249,8 +260,10 @@ export class Webhooks extends Context.Service<Webhooks, {
               yield* sql`UPDATE truss.cursors SET gaps = gaps || pg_current_snapshot()
                 WHERE webhook_id = ${webhookId}::text::uuid`
             }
+            const added = (input.events ?? []).filter((event) => !now.events.includes(event))
+            if (added.length > 0) yield* askFrom(webhookId, added)
             if (moves) {
-              yield* sql`UPDATE truss.cursors SET restart = pg_current_snapshot(),
+              yield* sql`UPDATE truss.cursors SET since = '[]', restart = pg_current_snapshot(),
                 gaps = CASE WHEN ${input.active ?? now.active} THEN '{}' ELSE ARRAY[pg_current_snapshot()] END
                 WHERE webhook_id = ${webhookId}::text::uuid`
               yield* Effect.catchTag(capture.sync(now.table_id), "TableNotWatchable", () => Effect.void)

@@ -14,13 +14,19 @@ import { Receiver } from "../support/Receiver.ts"
 
 const ref = { slot: 1, tableId: 2, seq: 3, at: 1_700_000_000_000_000 }
 
-const send = (url: string, more?: Partial<Endpoint & { readonly body: string; readonly nonce: number }>) =>
-  Effect.flatMap(Sender, (sender) =>
-    Effect.callback<Answer>((resume) => {
-      const { body = "{}", nonce = 5, ...endpoint } = more ?? {}
-      const post = sender.to({ url, headers: {}, secret: null, timeoutMs: 5_000, ...endpoint })
-      return Effect.sync(post({ ref, eventType: "INSERT", body, nonce }, (answer) => resume(Effect.succeed(answer))))
-    }))
+type Options = Partial<Endpoint & { readonly body: string; readonly nonce: number }>
+
+/** Attempts at one endpoint, one after the other. */
+const attempts = (url: string, more?: Options) =>
+  Effect.map(Sender, (sender) => {
+    const { body = "{}", nonce = 5, ...endpoint } = more ?? {}
+    const post = sender.to({ url, headers: {}, secret: null, timeoutMs: 5_000, ...endpoint })
+    return Effect.callback<Answer>((resume) =>
+      Effect.sync(post({ ref, eventType: "INSERT", body, nonce }, (answer) => resume(Effect.succeed(answer))))
+    )
+  })
+
+const send = (url: string, more?: Options) => Effect.flatten(attempts(url, more))
 
 const listening = <S extends Server>(server: S) =>
   Effect.acquireRelease(
@@ -188,7 +194,17 @@ it.layer(Layer.merge(Sender.layer, Receiver.layer), { excludeTestServices: true 
       assert.strictEqual(responseBody, "x" + "é".repeat(511) + "\ufffd")
     }))
 
-  for (const interim of ["103 Early Hints\r\nlink: </a>", "102 Processing", "100 Continue"]) {
+  it.effect("may be preceded by 100 Continue, from the second attempt on", () =>
+    Effect.gen(function*() {
+      const url = yield* raw((socket) =>
+        void socket.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok")
+      )
+      const attempt = yield* attempts(url)
+      yield* attempt
+      assert.deepInclude(yield* attempt, { statusCode: 201, responseBody: "ok", error: null })
+    }).pipe(Effect.scoped))
+
+  for (const interim of ["103 Early Hints\r\nlink: </a>", "102 Processing"]) {
     it.effect(`may be preceded by ${interim.split("\r")[0]}`, () =>
       Effect.gen(function*() {
         const url = yield* raw((socket) =>
