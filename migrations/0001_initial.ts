@@ -17,6 +17,13 @@ const statements: ReadonlyArray<string> = [
   `CREATE SEQUENCE truss.bell MINVALUE 0 START 0`,
   `SELECT setval('truss.bell', 0)`,
 
+  // PostgreSQL empties an unlogged table after a crash, and only then: that is how a process that lived through one
+  // notices that transaction numbers which it has seen may be given out again.
+  `CREATE UNLOGGED TABLE truss.incarnation (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    token uuid NOT NULL DEFAULT gen_random_uuid()
+  )`,
+
   `CREATE TABLE truss.slots (
     slot smallint PRIMARY KEY,
     opened_at timestamptz NOT NULL DEFAULT now(),

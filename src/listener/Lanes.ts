@@ -39,16 +39,20 @@ export interface LanesOptions {
   readonly onLow: () => void
 }
 
+interface Running {
+  readonly nonce: number
+  readonly createdAt: number
+  readonly permit: boolean
+  readonly cancel: () => void
+}
+
 /** New events that wait before the next page is read. */
 export const lowWater = 500
 
 export class Lanes implements Claimant {
   private readonly fresh: Array<Task> = []
   private readonly again: Array<Task> = []
-  private readonly running = new Map<
-    Task,
-    { readonly nonce: number; readonly createdAt: number; readonly cancel: () => void }
-  >()
+  private readonly running = new Map<Task, Running>()
   private options: LanesOptions
   private next = 0
   private turn = false
@@ -91,7 +95,7 @@ export class Lanes implements Claimant {
   granted(): void {
     const task = this.inFlight < this.options.concurrency ? this.take() : undefined
     if (task === undefined) return this.options.permits.release()
-    this.start(task)
+    this.start(task, true)
     this.pump()
   }
 
@@ -118,9 +122,9 @@ export class Lanes implements Claimant {
   /** Breaks off what is in flight; each comes back as `aborted`. */
   abort(): ReadonlyArray<Finished> {
     const now = Date.now()
-    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce }]) => {
+    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce, permit }]) => {
       cancel()
-      this.options.permits.release()
+      if (permit) this.options.permits.release()
       const answer = {
         statusCode: null,
         responseBody: null,
@@ -135,11 +139,11 @@ export class Lanes implements Claimant {
   }
 
   private pump(): void {
-    while (
-      !this.closed && this.inFlight < this.options.concurrency && (this.waiting > 0 || this.again.length > 0) &&
-      this.options.permits.take(this)
-    ) {
-      this.start(this.take()!)
+    while (!this.closed && this.inFlight < this.options.concurrency && (this.waiting > 0 || this.again.length > 0)) {
+      const permit = this.options.permits.take(this)
+      // Hanging endpoints may hold every permit: one attempt at a time goes out all the same.
+      if (!permit && this.inFlight > 0) return
+      this.start(this.take()!, permit)
     }
   }
 
@@ -154,16 +158,16 @@ export class Lanes implements Claimant {
     return task
   }
 
-  private start(task: Task): void {
+  private start(task: Task, permit: boolean): void {
     const nonce = Math.floor(Math.random() * nonceLimit)
     const createdAt = Date.now()
     const cancel = this.options.send({ ...task.event, nonce }, (answer) => {
       this.running.delete(task)
-      this.options.permits.release()
+      if (permit) this.options.permits.release()
       this.options.onFinished({ task, nonce, createdAt, answer })
       this.pump()
       if (this.inFlight === 0) this.onIdle?.()
     })
-    this.running.set(task, { nonce, createdAt, cancel })
+    this.running.set(task, { nonce, createdAt, permit, cancel })
   }
 }

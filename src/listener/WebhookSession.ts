@@ -4,6 +4,7 @@ import { isSuccess } from "../domain/Attempt.ts"
 import * as FailCount from "../domain/FailCount.ts"
 import { parseRetryAfter, retryDelayMs } from "../domain/Retry.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
+import { reasonOf } from "../services/Database.ts"
 import { type AttemptRecord, Cursors, type Lease, type Position } from "../services/Cursors.ts"
 import { Sender } from "../services/Sender.ts"
 import * as DeliveryMetrics from "./DeliveryMetrics.ts"
@@ -39,7 +40,8 @@ const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spa
 const toRecord = (finished: Finished, maxAttempts: number, now: number): AttemptRecord => {
   const { answer, task } = finished
   const success = isSuccess(answer)
-  const again = !success && task.attempt < maxAttempts
+  // What we broke off ourselves uses up no attempt.
+  const again = !success && (answer.error === "aborted" || task.attempt < maxAttempts)
   const asked = again && answer.retryAfter !== null && (answer.statusCode === 429 || answer.statusCode === 503)
     ? parseRetryAfter(answer.retryAfter, now)
     : undefined
@@ -88,7 +90,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   const patiently = <A>(what: string, effect: Effect.Effect<A, SqlError.SqlError>) =>
     effect.pipe(
-      Effect.tapError((error) => Effect.logWarning(`cannot ${what} yet`, error.reason.message)),
+      Effect.tapError((error) => Effect.logWarning(`cannot ${what} yet`, reasonOf(error))),
       Effect.retry({ schedule: reconnect, while: () => !closing }),
       Effect.orDie
     )
@@ -105,6 +107,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   const feed = yield* Latch.make(true)
   const done = yield* Latch.make(false)
   const idle = yield* Latch.make(false)
+  const crashed = yield* Latch.make(false)
   const finished: Array<Finished> = []
   const pages: Array<Page> = []
   const dueInFlight = new Set<number>()
@@ -143,6 +146,11 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   const readPage = Effect.gen(function*() {
     more = false
     const read = yield* cursors.page(lease, position)
+    if (read === undefined) {
+      yield* Effect.logWarning("the database has crashed: starting again from what it has stored")
+      crashed.openUnsafe()
+      return yield* Effect.never
+    }
     more = read.more
     position = read.next
     const page: Page = { remaining: read.events.length, next: read.next }
@@ -198,6 +206,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       ).pipe(Effect.tapError(() => Effect.sync(() => (uncertain = true))))
     )
     if (!current) {
+      gone = (yield* patiently("read the webhook's settings", cursors.settings(id))) === undefined
       fenced = true
       return
     }
@@ -219,10 +228,10 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       if (finished.length < commitAttempts / 10) yield* Effect.sleep(gatherMs)
       done.closeUnsafe()
       // A batch that was taken is written, whatever happens to this fiber meanwhile.
-      yield* Effect.uninterruptible(write(finished.splice(0, commitAttempts)))
+      yield* Effect.uninterruptible(Effect.suspend(() => write(finished.splice(0, commitAttempts))))
       if (finished.length > 0) done.openUnsafe()
     }
-    return "fenced" as SessionEnd
+    return (gone ? "gone" : "fenced") as SessionEnd
   })
 
   const commitAll = Effect.gen(function*() {
@@ -235,6 +244,14 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     yield* Effect.timeoutOption(idle.await, drainTime)
     finished.push(...lanes.abort())
     yield* commitAll
+  })
+
+  /** Starts nothing more, lets what is in flight end, and asks for a new session. */
+  const endQuietly = Effect.gen(function*() {
+    stopped = true
+    lanes.close(() => idle.openUnsafe())
+    yield* idle.await
+    return "reload" as SessionEnd
   })
 
   /** Takes over new settings; what is in flight ends as it began. Only another table, or a pause, needs a new start. */
@@ -251,16 +268,14 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       lease = { ...lease, webhook: next }
       lanes.change({ concurrency: next.concurrency, send: sender.to(next) })
     }
-    stopped = true
-    lanes.close(() => idle.openUnsafe())
-    yield* idle.await
-    return "reload" as SessionEnd
+    return yield* endQuietly
   })
 
   return yield* Effect.raceAllFirst([
     // Whoever ends the session does not wait for a database that is away.
     Effect.onInterrupt(feeder, () => Effect.sync(() => (closing = true))),
     committer,
-    reloader
+    reloader,
+    Effect.andThen(crashed.await, endQuietly)
   ]).pipe(Effect.ensuring(Effect.timeoutOption(drain, "15 seconds")))
 })

@@ -50,6 +50,8 @@ export interface Lease {
   readonly position: Position
   /** No event beyond this `seq` can be in the log already. */
   readonly boundary: number
+  /** The life of the server that the position in memory belongs to: a crash begins another. */
+  readonly incarnation: string
 }
 
 export interface StoredEvent {
@@ -143,6 +145,7 @@ interface EventRow {
 
 interface PageRow extends EventRow {
   readonly now: string
+  readonly incarnation: string | null
   readonly newest: number
 }
 
@@ -185,7 +188,8 @@ const pageQuery = (
     ])
   return `
     WITH w AS MATERIALIZED (
-      SELECT pg_current_snapshot()::text AS now, (SELECT max(slot) FROM truss.slots) AS newest
+      SELECT pg_current_snapshot()::text AS now, (SELECT max(slot) FROM truss.slots) AS newest,
+        (SELECT token::text FROM truss.incarnation) AS incarnation
     ), page AS MATERIALIZED (
       SELECT * FROM (${sources.map((source) => `(${source})`).join(" UNION ALL ")}) e ORDER BY seq LIMIT ${
     pageEvents + 1
@@ -195,7 +199,7 @@ const pageQuery = (
         sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
       FROM page e
     )
-    SELECT w.now, w.newest, e.total::float8 AS total, ${body}
+    SELECT w.now, w.newest, w.incarnation, e.total::float8 AS total, ${body}
     FROM w LEFT JOIN sized e ON e.before < ${pageBytes} ORDER BY e.seq LIMIT ${pageEvents}`
 }
 
@@ -205,8 +209,8 @@ export class Cursors extends Context.Service<Cursors, {
   acquire(id: WebhookId): Effect.Effect<Lease | undefined, SqlError.SqlError>
   /** The webhook as it is set now, for whoever has it already. */
   settings(id: WebhookId): Effect.Effect<ActorWebhook | undefined, SqlError.SqlError>
-  /** The next page of new events after a position. */
-  page(lease: Lease, position: Position): Effect.Effect<EventPage, SqlError.SqlError>
+  /** The next page of new events after a position; `undefined` when the server has crashed since the lease. */
+  page(lease: Lease, position: Position): Effect.Effect<EventPage | undefined, SqlError.SqlError>
   /** Events whose retry is due by now, beside those that are in flight. */
   due(
     lease: Lease,
@@ -251,6 +255,7 @@ export class Cursors extends Context.Service<Cursors, {
         )
 
       const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId) {
+        yield* sql`INSERT INTO truss.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING`
         const [row] = yield* sql.unsafe<
           SettingsRow & {
             epoch: number
@@ -259,6 +264,7 @@ export class Cursors extends Context.Service<Cursors, {
             after_seq: number
             gaps: ReadonlyArray<string>
             boundary: number
+            incarnation: string
           }
         >(
           `UPDATE truss.cursors c SET epoch = c.epoch + 1, seen = coalesce(c.restart, c.seen), restart = NULL,
@@ -267,13 +273,15 @@ export class Cursors extends Context.Service<Cursors, {
           FROM truss.webhooks w WHERE w.id = c.webhook_id AND c.webhook_id = $1::uuid
           RETURNING c.epoch::float8 AS epoch, c.seen::text AS seen, c.target::text AS target,
             c.after_seq::float8 AS after_seq, c.gaps::text[] AS gaps,
-            coalesce(pg_sequence_last_value('truss.event_seq'::regclass), 0)::float8 AS boundary, ${settingsColumns}`,
+            coalesce(pg_sequence_last_value('truss.event_seq'::regclass), 0)::float8 AS boundary,
+            (SELECT token::text FROM truss.incarnation) AS incarnation, ${settingsColumns}`,
           [id]
         )
         if (row === undefined) return undefined
         return {
           epoch: row.epoch,
           boundary: row.boundary,
+          incarnation: row.incarnation,
           position: { seen: row.seen, target: row.target, afterSeq: row.after_seq, gaps: row.gaps },
           webhook: toActorWebhook(id, row)
         }
@@ -315,6 +323,7 @@ export class Cursors extends Context.Service<Cursors, {
             yield* readSlots
             continue
           }
+          if (rows[0]!.incarnation !== lease.incarnation) return undefined
           const stored = rows[0]!.slot === null ? [] : rows.map((row) => toStored(row, tableId))
           const more = stored.length > 0 && rows[0]!.total > stored.length
           const end = bound ?? rows[0]!.now
@@ -401,16 +410,22 @@ export class Cursors extends Context.Service<Cursors, {
       // The row of the cursor is locked before a number is drawn for the log, so the log of one webhook is numbered in
       // the order in which it becomes visible.
       const commitQuery = `
-        WITH c AS (
+        WITH i AS MATERIALIZED (
+          SELECT EXISTS (SELECT FROM truss.incarnation WHERE token = $28::uuid) AS same
+        ), c AS (
           UPDATE truss.cursors SET ${counted},
-            seen = $22::pg_snapshot, target = $23::pg_snapshot, after_seq = $24::int8, gaps = gaps[$25::int4:]
-          WHERE webhook_id = $1::uuid AND epoch = $21::int8 RETURNING webhook_id
+            seen = CASE WHEN i.same THEN $22::pg_snapshot ELSE seen END,
+            target = CASE WHEN i.same THEN $23::pg_snapshot ELSE target END,
+            after_seq = CASE WHEN i.same THEN $24::int8 ELSE after_seq END,
+            gaps = CASE WHEN i.same THEN gaps[$25::int4:] ELSE gaps END
+          FROM i WHERE webhook_id = $1::uuid AND epoch = $21::int8 RETURNING webhook_id
         ), logged AS (${insertAttempts}
         ), again AS (
           INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at)
-          SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id, r.attempt + 1, r.at
+          SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id,
+            r.attempt + CASE WHEN r.error = 'aborted' THEN 0 ELSE 1 END, r.at
           FROM c, unnest($2::text::int8[], $4::text::int2[], $5::text::int4[], $8::text::int2[],
-            $15::text::timestamptz[]) AS r (event_seq, event_slot, table_id, attempt, at)
+            $13::text::text[], $15::text::timestamptz[]) AS r (event_seq, event_slot, table_id, attempt, error, at)
           WHERE r.at IS NOT NULL
           ON CONFLICT (webhook_id, event_seq, event_slot) DO UPDATE SET attempt = excluded.attempt, at = excluded.at
         ), over AS (
@@ -449,7 +464,8 @@ export class Cursors extends Context.Service<Cursors, {
           String(position.afterSeq),
           2 * gapsPassed + 1,
           plain(over.map((record) => record.ref.seq)),
-          plain(over.map((record) => record.ref.slot))
+          plain(over.map((record) => record.ref.slot)),
+          lease.incarnation
         ])
         return rows.length > 0
       })

@@ -47,6 +47,14 @@ export const isAway = (error: SqlError.SqlError): boolean => {
     code === "25006"
 }
 
+/** What the server, or the way to it, said. */
+export const reasonOf = (error: SqlError.SqlError): string => {
+  const { cause, message } = error.reason as { readonly cause?: unknown; readonly message: string }
+  return cause instanceof Error || typeof cause === "object" && cause !== null && "message" in cause
+    ? String(cause.message)
+    : message
+}
+
 /** The SQLSTATE that the server gave, if it did. */
 export const sqlState = (error: SqlError.SqlError): string | undefined => {
   const cause = (error.reason as { readonly cause?: unknown }).cause
