@@ -1,4 +1,4 @@
-import { Effect, Latch, Metric, Schedule } from "effect"
+import { type Context, Effect, Latch, Metric, Schedule } from "effect"
 import type { SqlError } from "effect/sql"
 import { isSuccess } from "../domain/Attempt.ts"
 import * as FailCount from "../domain/FailCount.ts"
@@ -62,21 +62,21 @@ const toRecord = (finished: Finished, maxAttempts: number, now: number): Attempt
   }
 }
 
-const observe = (records: ReadonlyArray<AttemptRecord>) =>
-  Effect.gen(function*() {
-    const counts = new Map<string, number>()
-    for (const record of records) {
-      counts.set(record.outcome, (counts.get(record.outcome) ?? 0) + 1)
-      yield* Metric.update(DeliveryMetrics.attemptSeconds, record.latencyMs / 1000)
-      if (record.attempt === 1) {
-        const seconds = (record.createdAt + record.latencyMs - record.ref.at / 1000) / 1000
-        yield* Metric.update(DeliveryMetrics.deliverySeconds, Math.max(0, seconds))
-      }
+/** Straight into the metrics: an effect for each of them would cost more than the signature of the delivery. */
+const observe = (records: ReadonlyArray<AttemptRecord>, context: Context.Context<never>) => {
+  const counts = new Map<string, number>()
+  for (const record of records) {
+    counts.set(record.outcome, (counts.get(record.outcome) ?? 0) + 1)
+    DeliveryMetrics.attemptSeconds.updateUnsafe(record.latencyMs / 1000, context)
+    if (record.attempt === 1) {
+      const seconds = (record.createdAt + record.latencyMs - record.ref.at / 1000) / 1000
+      DeliveryMetrics.deliverySeconds.updateUnsafe(Math.max(0, seconds), context)
     }
-    for (const [outcome, count] of counts) {
-      yield* Metric.update(Metric.withAttributes(DeliveryMetrics.attempts, { outcome }), count)
-    }
-  })
+  }
+  for (const [outcome, count] of counts) {
+    Metric.withAttributes(DeliveryMetrics.attempts, { outcome }).updateUnsafe(count, context)
+  }
+}
 
 /**
  * One webhook at work, from taking it over until its settings change: reads pages of new events and what is due, gives
@@ -87,6 +87,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   const cursors = yield* Cursors
   const sender = yield* Sender
   const permits = yield* Permits
+  const context = yield* Effect.context<never>()
 
   const patiently = <A>(what: string, effect: Effect.Effect<A, SqlError.SqlError>) =>
     effect.pipe(
@@ -219,7 +220,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
         feed.openUnsafe()
       }
     }
-    yield* observe(records)
+    observe(records, context)
   })
 
   const committer = Effect.gen(function*() {

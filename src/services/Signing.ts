@@ -1,4 +1,4 @@
-import { createHmac } from "node:crypto"
+import { createHmac, createSecretKey } from "node:crypto"
 
 /**
  * The key of a Standard Webhooks signature: the bytes behind `whsec_` when they are base64 of 24–64 bytes, else the
@@ -22,8 +22,8 @@ export interface Signer {
 }
 
 export const makeSigner = (secret: string): Signer => {
-  const plainKey = Buffer.from(secret, "utf8")
-  const key = standardKey(secret)
+  const plainKey = createSecretKey(secret, "utf8")
+  const key = createSecretKey(standardKey(secret))
   return {
     body: (body) => createHmac("sha256", plainKey).update(body).digest("hex"),
     standard: (id, timestamp, body) =>
