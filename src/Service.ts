@@ -8,7 +8,7 @@ import { ApiKeys } from "./services/ApiKeys.ts"
 import { Capture } from "./services/Capture.ts"
 import { ChangeFeed } from "./services/ChangeFeed.ts"
 import { Cursors } from "./services/Cursors.ts"
-import { type DatabaseOptions, isAway, layerDatabase } from "./services/Database.ts"
+import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./services/Database.ts"
 import { DeliveryLog } from "./services/DeliveryLog.ts"
 import { Health } from "./services/Health.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
@@ -50,7 +50,7 @@ const waitForDatabase = Effect.gen(function*() {
   yield* sql`SELECT 1`.pipe(
     Effect.tapError((error) =>
       isWorthWaiting(error)
-        ? Effect.logWarning("waiting for the database", error.reason.message)
+        ? Effect.logWarning("waiting for the database", reasonOf(error))
         : Effect.void
     ),
     Effect.retry({

@@ -94,8 +94,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
         return { logId: encodeAttemptId({ eventSeq: event.ref.seq, nonce }), answer }
       })
 
-      // A row shaped like the table: every column of its type's zero, through the function that captures changes, so
-      // that a test looks like what will come. Without the table, an empty row.
+      // A row shaped like the table, every column with an example of its type; an empty one where the table is missing.
       const testEvent = Effect.fnUntraced(function*(tableId: number) {
         const [table] = yield* sql<
           { schema: string; name: string; columns: ReadonlyArray<string>; types: ReadonlyArray<string> }
