@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, Option, PubSub, Schedule } from "effect"
+import { Context, Effect, Layer, PubSub, Schedule } from "effect"
 import { MessageStorage, RunnerHealth, Runners, RunnerStorage, Sharding, ShardingConfig } from "effect/cluster"
 import type { SqlError } from "effect/sql"
 import type { EventType } from "../domain/EventType.ts"
@@ -28,7 +28,6 @@ const OneRunner = Sharding.layer.pipe(
   Layer.provide([RunnerStorage.layerMemory, RunnerHealth.layerNoop]),
   Layer.provide(ShardingConfig.layer({
     shardsPerGroup: 16,
-    runnerAddress: Option.some(ShardingConfig.defaults.runnerAddress.pipe(Option.getOrThrow)),
     entityMailboxCapacity: "unbounded",
     entityTerminationTimeout: "20 seconds",
     sendRetryInterval: "50 millis",

@@ -4,7 +4,7 @@
  */
 import type { Answer } from "../domain/Attempt.ts"
 import { nonceLimit } from "../domain/AttemptRef.ts"
-import type { StoredEvent } from "../services/Cursors.ts"
+import type { StoredEvent } from "../services/EventPageQuery.ts"
 import type { Send } from "../services/Sender.ts"
 import type { Claimant, FairPermits } from "./Permits.ts"
 

@@ -1,14 +1,14 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { SqlError } from "effect/sql"
-import type { AttemptError, Outcome } from "../domain/Attempt.ts"
-import type { EventRef } from "../domain/EventRef.ts"
-import type { ChangeType, EventType } from "../domain/EventType.ts"
+import type { ChangeType } from "../domain/EventType.ts"
 import type { FailCountChange } from "../domain/FailCount.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import { attemptParameters, type AttemptRecord, counted, countedParameters, insertAttempts } from "./AttemptRecord.ts"
 import { isMissingTable } from "./Database.ts"
-import { plain, texts } from "./PgArray.ts"
+import { eventColumns, type EventRow, pageQuery, type PageRow, type StoredEvent, toStored } from "./EventPageQuery.ts"
+import { plain } from "./PgArray.ts"
 
 /**
  * Where a webhook stands. Everything visible in `seen` was dealt with. While `target` is set, a backlog is read in
@@ -54,12 +54,6 @@ export interface Lease {
   readonly incarnation: string
 }
 
-export interface StoredEvent {
-  readonly ref: EventRef
-  readonly eventType: EventType
-  readonly body: string
-}
-
 export interface EventPage {
   readonly events: ReadonlyArray<StoredEvent>
   /** Where the webhook stands when all of the page is dealt with. */
@@ -71,26 +65,6 @@ export interface EventPage {
 export interface DueEvent extends StoredEvent {
   /** The number of the attempt that is due, 2…. */
   readonly attempt: number
-}
-
-/** One entry for the log, and what becomes of its event. */
-export interface AttemptRecord {
-  readonly ref: EventRef
-  readonly eventType: EventType
-  readonly nonce: number
-  readonly attempt: number
-  /** Milliseconds since 1970. */
-  readonly createdAt: number
-  readonly statusCode: number | null
-  readonly responseBody: string | null
-  readonly latencyMs: number
-  readonly error: AttemptError | null
-  readonly outcome: Outcome
-  /** Milliseconds since 1970. */
-  readonly nextAttemptAt: number | null
-  readonly replayOf: number | null
-  /** Whether the attempt was made for a row of `truss.due`. */
-  readonly wasDue: boolean
 }
 
 interface SettingsRow {
@@ -124,84 +98,6 @@ const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({
   timeoutMs: row.timeout_ms,
   maxAttempts: row.max_attempts
 })
-
-/** A page holds at most this many events and about this many bytes of bodies. */
-const pageEvents = 1000
-const pageBytes = 4 * 1048576
-
-const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
-
-const body = `e.slot, e.seq::float8 AS seq, (extract(epoch FROM e.created_at) * 1000000)::float8 AS at,
-  e.event_type::text AS event_type, e.body`
-
-interface EventRow {
-  readonly slot: number | null
-  readonly seq: number
-  readonly at: number
-  readonly event_type: EventType
-  readonly body: string
-  readonly total: number
-}
-
-interface PageRow extends EventRow {
-  readonly now: string
-  readonly incarnation: string | null
-  readonly newest: number
-}
-
-const toStored = (row: EventRow, tableId: number): StoredEvent => ({
-  ref: { slot: row.slot!, tableId, seq: row.seq, at: row.at },
-  eventType: row.event_type,
-  body: row.body
-})
-
-/**
- * The statement that reads a page: $1 table, $2 event types, $3 the snapshot seen, $4 webhook, $5 what the page must be
- * visible in (or null), $6 the position in it, $7 the boundary up to which the log has to be asked, $8 since when event
- * types that were asked for later are asked for.
- */
-const pageQuery = (
-  slots: ReadonlyArray<number>,
-  { check, paged, since }: { readonly paged: boolean; readonly check: boolean; readonly since: boolean }
-): string => {
-  const where = "e.table_id = $1 AND e.event_type = ANY ($2::text::truss.event_type[])" +
-    (check
-      ? ` AND NOT (e.seq <= $7::int8 AND EXISTS (SELECT FROM truss.attempts a
-          WHERE a.webhook_id = $4::uuid AND a.event_seq = e.seq AND a.event_at = e.created_at))`
-      : " AND $4::uuid IS NOT NULL AND $7::int8 IS NOT NULL") +
-    (since
-      ? ` AND NOT EXISTS (SELECT FROM json_to_recordset($8::text::json) AS s (types text[], at text)
-          WHERE e.event_type::text = ANY (s.types) AND pg_visible_in_snapshot(e.xid, s.at::pg_snapshot))`
-      : " AND $8::text IS NOT NULL")
-  const select = (slot: number, condition: string) =>
-    `SELECT e.slot, e.seq, e.created_at, e.event_type, e.body FROM truss.events_${slot} e WHERE ${where} AND ${condition}`
-  // OFFSET 0 keeps the planner from walking the whole table in the order of seq to save a sort of a few rows.
-  const unordered = (slot: number, condition: string) => `${select(slot, condition)} OFFSET 0`
-  const bound = "($5::pg_snapshot IS NULL OR pg_visible_in_snapshot(e.xid, $5))"
-  const sources = paged
-    ? slots.map((slot) =>
-      select(slot, `e.seq > $6::int8 AND NOT pg_visible_in_snapshot(e.xid, $3::pg_snapshot) AND ${bound}`)
-    )
-    : slots.flatMap((slot) => [
-      unordered(slot, `e.xid >= pg_snapshot_xmax($3::pg_snapshot) AND $6::int8 IS NOT NULL AND ${bound}`),
-      unordered(slot, `e.xid = ANY (ARRAY(SELECT pg_snapshot_xip($3::pg_snapshot))) AND ${bound}`)
-    ])
-  return `
-    WITH w AS MATERIALIZED (
-      SELECT pg_current_snapshot()::text AS now, (SELECT max(slot) FROM truss.slots) AS newest,
-        (SELECT token::text FROM truss.incarnation) AS incarnation
-    ), page AS MATERIALIZED (
-      SELECT * FROM (${sources.map((source) => `(${source})`).join(" UNION ALL ")}) e ORDER BY seq LIMIT ${
-    pageEvents + 1
-  }
-    ), sized AS (
-      SELECT e.*, count(*) OVER () AS total,
-        sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
-      FROM page e
-    )
-    SELECT w.now, w.newest, w.incarnation, e.total::float8 AS total, ${body}
-    FROM w LEFT JOIN sized e ON e.before < ${pageBytes} ORDER BY e.seq LIMIT ${pageEvents}`
-}
 
 /** The state of the webhooks' actors: what they read, and what they write when they have delivered. */
 export class Cursors extends Context.Service<Cursors, {
@@ -350,7 +246,7 @@ export class Cursors extends Context.Service<Cursors, {
 
       const due = Effect.fnUntraced(function*(lease: Lease, limit: number, inFlight: ReadonlyArray<number>) {
         const rows = yield* sql.unsafe<EventRow & { attempt: number; table_id: number }>(
-          `SELECT d.attempt, d.table_id, ${body} FROM (
+          `SELECT d.attempt, d.table_id, ${eventColumns} FROM (
             SELECT * FROM truss.due d WHERE d.webhook_id = $1::uuid AND d.at <= clock_timestamp()
               AND d.event_seq <> ALL ($3::text::int8[])
             ORDER BY d.at LIMIT $2
@@ -368,44 +264,6 @@ export class Cursors extends Context.Service<Cursors, {
           nextAt: next?.at ?? null
         }
       })
-
-      const insertAttempts = `
-        INSERT INTO truss.attempts (webhook_id, slot, event_seq, event_at, event_slot, table_id, event_type, nonce,
-          attempt, created_at, status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of)
-        SELECT c.webhook_id, (SELECT max(slot) FROM truss.slots), r.event_seq,
-          timestamptz 'epoch' + r.event_at * interval '1 microsecond', r.event_slot, r.table_id, r.event_type, r.nonce,
-          r.attempt, r.created_at, r.status_code, r.response_body, r.latency_ms, r.error, r.outcome,
-          r.next_attempt_at, r.replay_of
-        FROM c, unnest($2::text::int8[], $3::text::int8[], $4::text::int2[], $5::text::int4[],
-          $6::text::truss.event_type[], $7::text::int8[], $8::text::int2[], $9::text::timestamptz[],
-          $10::text::int2[], $11::text::text[], $12::text::real[], $13::text::text[], $14::text::truss.outcome[],
-          $15::text::timestamptz[], $16::text::int8[])
-          WITH ORDINALITY AS r (event_seq, event_at, event_slot, table_id, event_type, nonce, attempt, created_at,
-            status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of, n)
-        ORDER BY r.n`
-
-      const attemptParameters = (records: ReadonlyArray<AttemptRecord>) => [
-        plain(records.map((r) => r.ref.seq)),
-        plain(records.map((r) => r.ref.at)),
-        plain(records.map((r) => r.ref.slot)),
-        plain(records.map((r) => r.ref.tableId)),
-        plain(records.map((r) => r.eventType)),
-        plain(records.map((r) => r.nonce)),
-        plain(records.map((r) => r.attempt)),
-        plain(records.map((r) => iso(r.createdAt))),
-        plain(records.map((r) => r.statusCode)),
-        texts(records.map((r) => r.responseBody)),
-        plain(records.map((r) => Math.round(r.latencyMs * 100) / 100)),
-        plain(records.map((r) => r.error)),
-        plain(records.map((r) => r.outcome)),
-        plain(records.map((r) => iso(r.nextAttemptAt))),
-        plain(records.map((r) => r.replayOf))
-      ]
-
-      const counted = `
-        fail_count = CASE WHEN $17::boolean THEN 0 ELSE fail_count END + $18::int,
-        last_delivery_at = coalesce($19::timestamptz, last_delivery_at),
-        last_status_code = CASE WHEN $19::timestamptz IS NULL THEN last_status_code ELSE $20::int2 END`
 
       // The row of the cursor is locked before a number is drawn for the log, so the log of one webhook is numbered in
       // the order in which it becomes visible.
@@ -440,11 +298,6 @@ export class Cursors extends Context.Service<Cursors, {
         ), logged AS (${insertAttempts}
         )
         SELECT webhook_id FROM c`
-
-      const countedParameters = (records: ReadonlyArray<AttemptRecord>, change: FailCountChange) => {
-        const last = records.findLast((record) => record.eventType !== "TEST")
-        return [change.reset, change.failures, iso(last?.createdAt ?? null), last?.statusCode ?? null]
-      }
 
       const commit = Effect.fnUntraced(function*(
         lease: Lease,

@@ -1,0 +1,72 @@
+import type { AttemptError, Outcome } from "../domain/Attempt.ts"
+import type { EventRef } from "../domain/EventRef.ts"
+import type { EventType } from "../domain/EventType.ts"
+import type { FailCountChange } from "../domain/FailCount.ts"
+import { plain, texts } from "./PgArray.ts"
+
+/** One entry for the log, and what becomes of its event. */
+export interface AttemptRecord {
+  readonly ref: EventRef
+  readonly eventType: EventType
+  readonly nonce: number
+  readonly attempt: number
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly statusCode: number | null
+  readonly responseBody: string | null
+  readonly latencyMs: number
+  readonly error: AttemptError | null
+  readonly outcome: Outcome
+  /** Milliseconds since 1970. */
+  readonly nextAttemptAt: number | null
+  readonly replayOf: number | null
+  /** Whether the attempt was made for a row of `truss.due`. */
+  readonly wasDue: boolean
+}
+
+const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
+
+/** Adds $2–$16, a batch as columns, to the log of the webhook that `c` holds, in their order. */
+export const insertAttempts = `
+  INSERT INTO truss.attempts (webhook_id, slot, event_seq, event_at, event_slot, table_id, event_type, nonce,
+    attempt, created_at, status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of)
+  SELECT c.webhook_id, (SELECT max(slot) FROM truss.slots), r.event_seq,
+    timestamptz 'epoch' + r.event_at * interval '1 microsecond', r.event_slot, r.table_id, r.event_type, r.nonce,
+    r.attempt, r.created_at, r.status_code, r.response_body, r.latency_ms, r.error, r.outcome,
+    r.next_attempt_at, r.replay_of
+  FROM c, unnest($2::text::int8[], $3::text::int8[], $4::text::int2[], $5::text::int4[],
+    $6::text::truss.event_type[], $7::text::int8[], $8::text::int2[], $9::text::timestamptz[],
+    $10::text::int2[], $11::text::text[], $12::text::real[], $13::text::text[], $14::text::truss.outcome[],
+    $15::text::timestamptz[], $16::text::int8[])
+    WITH ORDINALITY AS r (event_seq, event_at, event_slot, table_id, event_type, nonce, attempt, created_at,
+      status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of, n)
+  ORDER BY r.n`
+
+export const attemptParameters = (records: ReadonlyArray<AttemptRecord>) => [
+  plain(records.map((r) => r.ref.seq)),
+  plain(records.map((r) => r.ref.at)),
+  plain(records.map((r) => r.ref.slot)),
+  plain(records.map((r) => r.ref.tableId)),
+  plain(records.map((r) => r.eventType)),
+  plain(records.map((r) => r.nonce)),
+  plain(records.map((r) => r.attempt)),
+  plain(records.map((r) => iso(r.createdAt))),
+  plain(records.map((r) => r.statusCode)),
+  texts(records.map((r) => r.responseBody)),
+  plain(records.map((r) => Math.round(r.latencyMs * 100) / 100)),
+  plain(records.map((r) => r.error)),
+  plain(records.map((r) => r.outcome)),
+  plain(records.map((r) => iso(r.nextAttemptAt))),
+  plain(records.map((r) => r.replayOf))
+]
+
+/** What $17–$20 change on the row of the cursor. */
+export const counted = `
+  fail_count = CASE WHEN $17::boolean THEN 0 ELSE fail_count END + $18::int,
+  last_delivery_at = coalesce($19::timestamptz, last_delivery_at),
+  last_status_code = CASE WHEN $19::timestamptz IS NULL THEN last_status_code ELSE $20::int2 END`
+
+export const countedParameters = (records: ReadonlyArray<AttemptRecord>, change: FailCountChange) => {
+  const last = records.findLast((record) => record.eventType !== "TEST")
+  return [change.reset, change.failures, iso(last?.createdAt ?? null), last?.statusCode ?? null]
+}
