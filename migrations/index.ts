@@ -1,6 +1,8 @@
 import initial from "./0001_initial.ts"
+import guarantees from "./0002_guarantees.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
-  "0001_initial": initial
+  "0001_initial": initial,
+  "0002_guarantees": guarantees
 }

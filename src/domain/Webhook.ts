@@ -1,5 +1,6 @@
 import { Effect, Schema } from "effect"
 import { ChangeType } from "./EventType.ts"
+import { Filter } from "./Filter.ts"
 import { WebhookHeaders } from "./WebhookHeaders.ts"
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -54,6 +55,19 @@ export const Events = Schema.Array(ChangeType).check(Schema.makeFilter((events) 
 
 export const Secret = printable("secret", 1, 1024).annotate({ description: "Signs deliveries; never shown again" })
 
+/** Which events wait for which: none, those of the same row, or all. */
+export const Ordering = Schema.Literals(["none", "row", "strict"])
+export type Ordering = typeof Ordering.Type
+
+/** Whether attempts go out, probes only, or a probe is out just now. */
+export const CircuitState = Schema.Literals(["closed", "open", "half_open"])
+export type CircuitState = typeof CircuitState.Type
+
+const Columns = Schema.Array(identifier("a column")).check(Schema.makeFilter((columns) => {
+  if (columns.length === 0 || columns.length > 1600) return "must name 1 to 1600 columns, or be null"
+  return new Set(columns).size === columns.length ? undefined : "must not name a column twice"
+}, { toJsonSchema: () => ({ minItems: 1, uniqueItems: true }) }))
+
 export const DisabledReason = Schema.Literals(["paused", "gone", "failing", "table_missing"])
 export type DisabledReason = typeof DisabledReason.Type
 
@@ -67,6 +81,18 @@ const fields = {
     description: "Added to every delivery. Values are shown as `***`, and `***` written back keeps the stored value"
   }),
   active: Schema.Boolean.annotate({ description: "Paused webhooks do not fire; true unless given" }),
+  columns: Schema.NullOr(Columns).annotate({
+    description: "An UPDATE fires only if one of these columns changed; null: any"
+  }),
+  filter: Schema.NullOr(Filter).annotate({
+    description: "Conditions that must all hold on `row`, or on `old_row` for DELETE; null: none"
+  }),
+  ordering: Ordering.annotate({
+    description: "`none`; `row`: events of one row in commit order; `strict`: all in commit order, one at a time"
+  }),
+  rate_limit: Schema.NullOr(between(1, 10_000)).annotate({
+    description: "Requests a second at most, with bursts of up to one second's; null: no limit"
+  }),
   concurrency: between(1, 256).annotate({ description: "Deliveries in flight at most; 16 unless given" }),
   timeout_ms: between(100, 60_000).annotate({ description: "For a whole attempt; 15000 unless given" }),
   max_attempts: between(1, 20).annotate({ description: "Attempts at an event, in all; 8 unless given" })
@@ -77,6 +103,10 @@ export const defaults = {
   table_schema: "public",
   headers: {},
   active: true,
+  columns: null,
+  filter: null,
+  ordering: "none",
+  rate_limit: null,
   concurrency: 16,
   timeout_ms: 15_000,
   max_attempts: 8
@@ -88,6 +118,10 @@ export const WebhookCreate = Schema.Struct({
   table_schema: fields.table_schema.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.table_schema))),
   headers: fields.headers.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.headers))),
   active: fields.active.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.active))),
+  columns: fields.columns.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.columns))),
+  filter: fields.filter.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.filter))),
+  ordering: fields.ordering.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.ordering))),
+  rate_limit: fields.rate_limit.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.rate_limit))),
   concurrency: fields.concurrency.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.concurrency))),
   timeout_ms: fields.timeout_ms.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.timeout_ms))),
   max_attempts: fields.max_attempts.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.max_attempts))),
@@ -104,6 +138,10 @@ export const WebhookPatch = Schema.Struct({
   url: Schema.optionalKey(fields.url),
   headers: Schema.optionalKey(fields.headers),
   active: Schema.optionalKey(fields.active),
+  columns: Schema.optionalKey(fields.columns),
+  filter: Schema.optionalKey(fields.filter),
+  ordering: Schema.optionalKey(fields.ordering),
+  rate_limit: Schema.optionalKey(fields.rate_limit),
   concurrency: Schema.optionalKey(fields.concurrency),
   timeout_ms: Schema.optionalKey(fields.timeout_ms),
   max_attempts: Schema.optionalKey(fields.max_attempts),
@@ -118,6 +156,9 @@ export const Webhook = Schema.Struct({
   has_secret: Schema.Boolean,
   fail_count: Schema.Int.annotate({ description: "Attempts that failed in a row, by the log" }),
   disabled_reason: Schema.NullOr(DisabledReason).annotate({ description: "Why it does not fire; null when it does" }),
+  circuit: CircuitState.annotate({ description: "`open`: only probes go out; `half_open`: it is time for one" }),
+  next_probe_at: Schema.NullOr(Schema.String).annotate({ description: "While the circuit is open" }),
+  backlog: Schema.Int.annotate({ description: "Events that wait for their delivery; counted up to 10000" }),
   last_delivery_at: Schema.NullOr(Schema.String),
   last_status_code: Schema.NullOr(Schema.Int),
   created_at: Schema.String,

@@ -1,7 +1,6 @@
 import { type Context, Effect, Latch, Metric, Schedule } from "effect"
 import type { SqlError } from "effect/sql"
 import { isSuccess } from "../domain/Attempt.ts"
-import * as FailCount from "../domain/FailCount.ts"
 import { parseRetryAfter, retryDelayMs } from "../domain/Retry.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import type { AttemptRecord } from "../services/AttemptRecord.ts"
@@ -189,9 +188,6 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   const write = Effect.fnUntraced(function*(batch: ReadonlyArray<Finished>) {
     const now = Date.now()
     const records = batch.map((attempt) => toRecord(attempt, lease.webhook.maxAttempts, now))
-    const change = FailCount.fold(
-      batch.map(({ answer, task }) => ({ eventType: task.event.eventType, answer }))
-    )
     for (const { task } of batch) if (task.page !== undefined) task.page.remaining--
     advance()
     const to = written
@@ -203,8 +199,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       Effect.suspend(() =>
         uncertain && first !== undefined
           ? Effect.flatMap(cursors.wasWritten(lease, first), (was) =>
-            was ? Effect.succeed(true) : cursors.commit(lease, records, change, to, passed))
-          : cursors.commit(lease, records, change, to, passed)
+            was ? Effect.succeed(true) : cursors.commit(lease, records, to, passed))
+          : cursors.commit(lease, records, to, passed)
       ).pipe(Effect.tapError(() => Effect.sync(() => (uncertain = true))))
     )
     if (!current) {

@@ -1,7 +1,7 @@
 import type { AttemptError, Outcome } from "../domain/Attempt.ts"
+import { fold, openAfter } from "../domain/DeliveryState.ts"
 import type { EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
-import type { FailCountChange } from "../domain/FailCount.ts"
 import { plain, texts } from "./PgArray.ts"
 
 /** One entry for the log, and what becomes of its event. */
@@ -60,13 +60,35 @@ export const attemptParameters = (records: ReadonlyArray<AttemptRecord>) => [
   plain(records.map((r) => r.replayOf))
 ]
 
-/** What $17–$20 change on the row of the cursor. */
+/** What $17–$23 change on the row of the cursor: domain/DeliveryState.ts says the same of a state in memory. */
 export const counted = `
   fail_count = CASE WHEN $17::boolean THEN 0 ELSE fail_count END + $18::int,
   last_delivery_at = coalesce($19::timestamptz, last_delivery_at),
-  last_status_code = CASE WHEN $19::timestamptz IS NULL THEN last_status_code ELSE $20::int2 END`
+  last_status_code = CASE WHEN $19::timestamptz IS NULL THEN last_status_code ELSE $20::int2 END,
+  failing_since = coalesce(CASE WHEN NOT $17 THEN failing_since END, $21::timestamptz),
+  last_failed_at = greatest(CASE WHEN NOT $17 THEN last_failed_at END, $22::timestamptz),
+  opened_at = coalesce(CASE WHEN NOT $17 THEN opened_at END,
+    CASE WHEN CASE WHEN $17 THEN 0 ELSE fail_count END + $18 >= ${openAfter}
+      THEN ($23::text::timestamptz[])[${openAfter} - CASE WHEN $17 THEN 0 ELSE fail_count END] END)`
 
-export const countedParameters = (records: ReadonlyArray<AttemptRecord>, change: FailCountChange) => {
+/** The first parameter after those. */
+export const afterCounted = 24
+
+export const countedParameters = (records: ReadonlyArray<AttemptRecord>) => {
   const last = records.findLast((record) => record.eventType !== "TEST")
-  return [change.reset, change.failures, iso(last?.createdAt ?? null), last?.statusCode ?? null]
+  const change = fold(records.map((record) => ({
+    eventType: record.eventType,
+    success: record.outcome === "success",
+    createdAt: record.createdAt,
+    endedAt: record.createdAt + Math.round(record.latencyMs)
+  })))
+  return [
+    change.reset,
+    change.failures,
+    iso(last?.createdAt ?? null),
+    last?.statusCode ?? null,
+    iso(change.firstFailedAt),
+    iso(change.lastFailedAt),
+    plain(change.ends.map(iso))
+  ]
 }

@@ -2,7 +2,6 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { SqlError } from "effect/sql"
 import type { ChangeType } from "../domain/EventType.ts"
-import type { FailCountChange } from "../domain/FailCount.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
 import { attemptParameters, type AttemptRecord, counted, countedParameters, insertAttempts } from "./AttemptRecord.ts"
@@ -117,14 +116,13 @@ export class Cursors extends Context.Service<Cursors, {
   commit(
     lease: Lease,
     records: ReadonlyArray<AttemptRecord>,
-    change: FailCountChange,
     position: Position,
     gapsPassed: number
   ): Effect.Effect<boolean, SqlError.SqlError>
   /** Whether an attempt is in the log: what to ask when a commit ended without an answer. */
   wasWritten(lease: Lease, record: AttemptRecord): Effect.Effect<boolean, SqlError.SqlError>
   /** Appends attempts that no actor made; they count for `fail_count` and change nothing else. */
-  append(id: WebhookId, records: ReadonlyArray<AttemptRecord>, change: FailCountChange): Effect.Effect<
+  append(id: WebhookId, records: ReadonlyArray<AttemptRecord>): Effect.Effect<
     boolean,
     SqlError.SqlError
   >
@@ -269,14 +267,14 @@ export class Cursors extends Context.Service<Cursors, {
       // the order in which it becomes visible.
       const commitQuery = `
         WITH i AS MATERIALIZED (
-          SELECT EXISTS (SELECT FROM truss.incarnation WHERE token = $28::uuid) AS same
+          SELECT EXISTS (SELECT FROM truss.incarnation WHERE token = $31::uuid) AS same
         ), c AS (
           UPDATE truss.cursors SET ${counted},
-            seen = CASE WHEN i.same THEN $22::pg_snapshot ELSE seen END,
-            target = CASE WHEN i.same THEN $23::pg_snapshot ELSE target END,
-            after_seq = CASE WHEN i.same THEN $24::int8 ELSE after_seq END,
-            gaps = CASE WHEN i.same THEN gaps[$25::int4:] ELSE gaps END
-          FROM i WHERE webhook_id = $1::uuid AND epoch = $21::int8 RETURNING webhook_id
+            seen = CASE WHEN i.same THEN $25::pg_snapshot ELSE seen END,
+            target = CASE WHEN i.same THEN $26::pg_snapshot ELSE target END,
+            after_seq = CASE WHEN i.same THEN $27::int8 ELSE after_seq END,
+            gaps = CASE WHEN i.same THEN gaps[$28::int4:] ELSE gaps END
+          FROM i WHERE webhook_id = $1::uuid AND epoch = $24::int8 RETURNING webhook_id
         ), logged AS (${insertAttempts}
         ), again AS (
           INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at)
@@ -287,7 +285,7 @@ export class Cursors extends Context.Service<Cursors, {
           WHERE r.at IS NOT NULL
           ON CONFLICT (webhook_id, event_seq, event_slot) DO UPDATE SET attempt = excluded.attempt, at = excluded.at
         ), over AS (
-          DELETE FROM truss.due d USING c, unnest($26::text::int8[], $27::text::int2[]) AS r (event_seq, event_slot)
+          DELETE FROM truss.due d USING c, unnest($29::text::int8[], $30::text::int2[]) AS r (event_seq, event_slot)
           WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot
         )
         SELECT webhook_id FROM c`
@@ -302,7 +300,6 @@ export class Cursors extends Context.Service<Cursors, {
       const commit = Effect.fnUntraced(function*(
         lease: Lease,
         records: ReadonlyArray<AttemptRecord>,
-        change: FailCountChange,
         position: Position,
         gapsPassed: number
       ) {
@@ -310,7 +307,7 @@ export class Cursors extends Context.Service<Cursors, {
         const rows = yield* sql.unsafe(commitQuery, [
           lease.webhook.id,
           ...attemptParameters(records),
-          ...countedParameters(records, change),
+          ...countedParameters(records),
           String(lease.epoch),
           position.seen,
           position.target,
@@ -333,13 +330,12 @@ export class Cursors extends Context.Service<Cursors, {
 
       const append = Effect.fnUntraced(function*(
         id: WebhookId,
-        records: ReadonlyArray<AttemptRecord>,
-        change: FailCountChange
+        records: ReadonlyArray<AttemptRecord>
       ) {
         const rows = yield* sql.unsafe(appendQuery, [
           id,
           ...attemptParameters(records),
-          ...countedParameters(records, change)
+          ...countedParameters(records)
         ])
         return rows.length > 0
       })

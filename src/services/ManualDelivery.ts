@@ -5,7 +5,6 @@ import { encodeAttemptId, nonceLimit } from "../domain/AttemptRef.ts"
 import { type DatabaseUnavailable, type LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
 import type { EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
-import { fold } from "../domain/FailCount.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Cursors } from "./Cursors.ts"
 import { orUnavailable } from "./Database.ts"
@@ -89,7 +88,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
           replayOf,
           wasDue: false
         }
-        const written = yield* cursors.append(target.id, [record], fold([{ eventType: event.eventType, answer }]))
+        const written = yield* cursors.append(target.id, [record])
         if (!written) return yield* new WebhookNotFound({ id: target.id })
         return { logId: encodeAttemptId({ eventSeq: event.ref.seq, nonce }), answer }
       })

@@ -1,5 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, PubSub } from "effect"
+import { Clock, Context, Effect, Layer, PubSub } from "effect"
+import { circuitOf, nextProbeAt } from "../domain/DeliveryState.ts"
 import {
   type DatabaseUnavailable,
   InvalidParameter,
@@ -8,9 +9,11 @@ import {
   WebhookNotFound
 } from "../domain/Errors.ts"
 import type { ChangeType } from "../domain/EventType.ts"
+import type { Filter } from "../domain/Filter.ts"
 import {
   type DisabledReason,
   isWebhookId,
+  type Ordering,
   type Webhook,
   type WebhookCreate,
   type WebhookId,
@@ -19,7 +22,7 @@ import {
 import { maskedValue, type WebhookHeaders } from "../domain/WebhookHeaders.ts"
 import { Capture, withTriggerLock } from "./Capture.ts"
 import { orUnavailable } from "./Database.ts"
-import { plain } from "./PgArray.ts"
+import { plain, texts } from "./PgArray.ts"
 import { lookUpTable } from "./WatchedTable.ts"
 
 /** One page of a list, newest last for webhooks, newest first for logs. */
@@ -55,10 +58,17 @@ interface Row {
   readonly has_secret: boolean
   readonly active: boolean
   readonly disabled_reason: DisabledReason | null
+  readonly columns: ReadonlyArray<string> | null
+  readonly filter: string | null
+  readonly ordering: Ordering
+  readonly rate_limit: number | null
   readonly concurrency: number
   readonly timeout_ms: number
   readonly max_attempts: number
   readonly fail_count: number
+  readonly last_failed_at: Date | null
+  readonly opened_at: Date | null
+  readonly backlog: number
   readonly last_delivery_at: Date | null
   readonly last_status_code: number | null
   readonly created_at: Date
@@ -67,31 +77,50 @@ interface Row {
 }
 
 const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w.events::text[], w.url,
-  w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.concurrency, w.timeout_ms,
-  w.max_attempts, c.fail_count, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
+  w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.columns,
+  w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts, c.fail_count,
+  c.last_failed_at, c.opened_at, (SELECT count(*) FROM truss.due d WHERE d.webhook_id = w.id)::float8 AS backlog, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
   (extract(epoch FROM w.created_at) * 1000000)::int8::text AS position`
 const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
 
-const toWebhook = (row: Row): Webhook => ({
-  id: row.id,
-  name: row.name,
-  table_schema: row.table_schema,
-  table_name: row.table_name,
-  events: row.events,
-  url: row.url,
-  headers: Object.fromEntries(Object.keys(JSON.parse(row.headers)).map((name) => [name, maskedValue])),
-  has_secret: row.has_secret,
-  active: row.active,
-  concurrency: row.concurrency,
-  timeout_ms: row.timeout_ms,
-  max_attempts: row.max_attempts,
-  fail_count: row.fail_count,
-  disabled_reason: row.disabled_reason,
-  last_delivery_at: row.last_delivery_at?.toISOString() ?? null,
-  last_status_code: row.last_status_code,
-  created_at: row.created_at.toISOString(),
-  updated_at: row.updated_at.toISOString()
-})
+const toWebhook = (row: Row, now: number): Webhook => {
+  const state = {
+    failCount: row.fail_count,
+    failingSince: null,
+    lastFailedAt: row.last_failed_at?.getTime() ?? null,
+    openedAt: row.opened_at?.getTime() ?? null
+  }
+  const probe = nextProbeAt(state)
+  return {
+    id: row.id,
+    name: row.name,
+    table_schema: row.table_schema,
+    table_name: row.table_name,
+    events: row.events,
+    url: row.url,
+    headers: Object.fromEntries(Object.keys(JSON.parse(row.headers)).map((name) => [name, maskedValue])),
+    has_secret: row.has_secret,
+    active: row.active,
+    columns: row.columns,
+    filter: row.filter === null ? null : JSON.parse(row.filter) as Filter,
+    ordering: row.ordering,
+    rate_limit: row.rate_limit,
+    concurrency: row.concurrency,
+    timeout_ms: row.timeout_ms,
+    max_attempts: row.max_attempts,
+    fail_count: row.fail_count,
+    disabled_reason: row.disabled_reason,
+    circuit: circuitOf(state, now),
+    next_probe_at: probe === null ? null : new Date(probe).toISOString(),
+    backlog: row.backlog,
+    last_delivery_at: row.last_delivery_at?.toISOString() ?? null,
+    last_status_code: row.last_status_code,
+    created_at: row.created_at.toISOString(),
+    updated_at: row.updated_at.toISOString()
+  }
+}
+
+const shown = (row: Row) => Effect.map(Clock.currentTimeMillis, (now) => toWebhook(row, now))
 
 /** What is stored when headers are written over others: a masked value keeps the one that is there. */
 const mergeHeaders = (next: WebhookHeaders, now: WebhookHeaders): WebhookHeaders => {
@@ -159,10 +188,15 @@ export class Webhooks extends Context.Service<Webhooks, {
             const table = yield* tableId(input.table_schema, input.table_name)
             const [row] = yield* sql<{ id: WebhookId }>`
               INSERT INTO truss.webhooks
-                (name, table_id, events, url, headers, secret, active, disabled_reason, concurrency, timeout_ms, max_attempts)
+                (name, table_id, events, url, headers, secret, active, disabled_reason, columns, filter, ordering,
+                  rate_limit, concurrency, timeout_ms, max_attempts)
               VALUES (${input.name}, ${table}, ${plain(input.events)}::text::truss.event_type[], ${input.url},
                 ${JSON.stringify(input.headers)}::text::json, ${input.secret ?? null}, ${input.active},
-                ${input.active ? null : "paused"}, ${input.concurrency}, ${input.timeout_ms}, ${input.max_attempts})
+                ${input.active ? null : "paused"}, ${
+              input.columns === null ? null : texts(input.columns)
+            }::text::text[],
+                ${input.filter === null ? null : JSON.stringify(input.filter)}::text::json, ${input.ordering},
+                ${input.rate_limit}, ${input.concurrency}, ${input.timeout_ms}, ${input.max_attempts})
               RETURNING id::text`
             const id = row!.id
             yield* sql`
@@ -175,7 +209,7 @@ export class Webhooks extends Context.Service<Webhooks, {
           })
         ).pipe(
           Effect.tap((row) => tell(row.id)),
-          Effect.map(toWebhook),
+          Effect.flatMap(shown),
           Effect.catchTag("WebhookNotFound", Effect.die),
           orUnavailable
         )
@@ -195,13 +229,13 @@ export class Webhooks extends Context.Service<Webhooks, {
         const page = rows.slice(0, query.limit)
         const last = page.at(-1)
         return {
-          data: page.map(toWebhook),
+          data: yield* Effect.forEach(page, shown),
           next_cursor: rows.length > page.length && last !== undefined ? encodeCursor(last) : null
         }
       }, orUnavailable)
 
       const get = Effect.fn("Webhooks.get")((id: string) =>
-        Effect.flatMap(known(id), byId).pipe(Effect.map(toWebhook), orUnavailable)
+        Effect.flatMap(known(id), byId).pipe(Effect.flatMap(shown), orUnavailable)
       )
 
       const write = Effect.fnUntraced(function*(id: WebhookId, input: WebhookPatch, table: number) {
@@ -224,6 +258,21 @@ export class Webhooks extends Context.Service<Webhooks, {
               WHEN NOT ${input.active ?? null}::boolean THEN 'paused'
               WHEN table_id <> ${table} AND disabled_reason = 'table_missing' THEN NULL
               ELSE disabled_reason END,
+            enabled_at = CASE WHEN ${
+          input.active ?? null
+        }::boolean AND NOT active THEN clock_timestamp() ELSE enabled_at END,
+            columns = CASE WHEN ${input.columns === undefined} THEN columns
+              ELSE ${
+          input.columns === undefined || input.columns === null ? null : texts(input.columns)
+        }::text::text[] END,
+            filter = CASE WHEN ${input.filter === undefined} THEN filter
+              ELSE ${
+          input.filter === undefined || input.filter === null ? null : JSON.stringify(input.filter)
+        }::text::json END,
+            ordering = coalesce(${input.ordering ?? null}::text, ordering),
+            rate_limit = CASE WHEN ${input.rate_limit === undefined} THEN rate_limit ELSE ${
+          input.rate_limit ?? null
+        }::int END,
             concurrency = coalesce(${input.concurrency ?? null}::int, concurrency),
             timeout_ms = coalesce(${input.timeout_ms ?? null}::int, timeout_ms),
             max_attempts = coalesce(${input.max_attempts ?? null}::int, max_attempts),
@@ -274,7 +323,7 @@ export class Webhooks extends Context.Service<Webhooks, {
           })
         )
         yield* tell(webhookId)
-        return toWebhook(row)
+        return yield* shown(row)
       }, orUnavailable)
 
       const remove = Effect.fn("Webhooks.remove")(function*(id: string) {

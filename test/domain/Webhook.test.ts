@@ -21,6 +21,10 @@ describe("Webhook", () => {
         table_schema: "public",
         headers: {},
         active: true,
+        columns: null,
+        filter: null,
+        ordering: "none" as const,
+        rate_limit: null,
         concurrency: 16,
         timeout_ms: 15_000,
         max_attempts: 8
