@@ -3,7 +3,12 @@ import { defineConfig } from "vitest/config"
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/domain/**/*.test.ts", "test/Imports.test.ts"] } },
+      {
+        test: {
+          name: "unit",
+          include: ["test/domain/**/*.test.ts", "test/Imports.test.ts", "test/faults/**/*.test.ts"]
+        }
+      },
       {
         test: {
           name: "integration",

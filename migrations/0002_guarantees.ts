@@ -16,11 +16,13 @@ const statements: ReadonlyArray<string> = [
   `ALTER TABLE truss.cursors
     ADD failing_since timestamptz,
     ADD last_failed_at timestamptz,
-    ADD opened_at timestamptz`,
+    ADD opened_at timestamptz,
+    ADD skips integer NOT NULL DEFAULT 0`,
 
   // `at` is infinity while an earlier event of the same row is waited for; keys are those of domain/RowKey.ts.
   `ALTER TABLE truss.due ADD key bigint, ADD key2 bigint, ADD replay_of bigint`,
   `CREATE INDEX due_key ON truss.due (webhook_id, key, event_seq) WHERE key IS NOT NULL`,
+  `CREATE INDEX due_key_of_two ON truss.due (webhook_id, key, event_seq) WHERE key2 IS NOT NULL`,
   `CREATE INDEX due_key2 ON truss.due (webhook_id, key2, event_seq) WHERE key2 IS NOT NULL`,
 
   `ALTER TABLE truss.attempts ADD probe boolean NOT NULL DEFAULT false`,

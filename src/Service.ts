@@ -4,18 +4,28 @@ import type { SqlError } from "effect/sql"
 import * as Http from "./http/Server.ts"
 import { Dispatcher } from "./listener/Dispatcher.ts"
 import { Permits } from "./listener/Permits.ts"
+import { Alerts } from "./services/Alerts.ts"
 import { ApiKeys } from "./services/ApiKeys.ts"
+import { Audit } from "./services/Audit.ts"
 import { Capture } from "./services/Capture.ts"
 import { ChangeFeed } from "./services/ChangeFeed.ts"
 import { Cursors } from "./services/Cursors.ts"
 import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./services/Database.ts"
 import { DeliveryLog } from "./services/DeliveryLog.ts"
+import { Disabling } from "./services/Disabling.ts"
+import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
+import { Jobs } from "./services/Jobs.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
 import { Partitions } from "./services/Partitions.ts"
+import { Preview } from "./services/Preview.ts"
+import { Reconciler } from "./services/Reconciler.ts"
+import { RowQueue } from "./services/RowQueue.ts"
+import { SecretRotator } from "./services/SecretRotator.ts"
 import { Sender } from "./services/Sender.ts"
-import { WebhookChanges, Webhooks } from "./services/Webhooks.ts"
+import { WebhookChanges } from "./services/WebhookChanges.ts"
+import { Webhooks } from "./services/Webhooks.ts"
 
 /** Everything that the whole service can be told. */
 export interface ServiceOptions {
@@ -35,6 +45,12 @@ export interface ServiceOptions {
   readonly maxPayload: number
   /** `off` never uses NOTIFY. */
   readonly listen: "auto" | "off"
+  /** A webhook that failed on every attempt for so long is disabled; 5 days unless said. */
+  readonly disableAfterMs?: number | undefined
+  /** Gets a signed POST when a webhook is disabled by the service, or its circuit stays open. */
+  readonly alertUrl?: string | undefined
+  /** How long a circuit is open before that is an alert; 5 minutes unless said. */
+  readonly circuitAlertAfterMs?: number | undefined
 }
 
 /** The API requires a key and nobody could have one. */
@@ -90,7 +106,9 @@ const watchDatabase = Effect.gen(function*() {
 
 /** The parts that need no HTTP and no listening: what commands and embedders use. */
 export const layerServices = (
-  options: Pick<ServiceOptions, "maxPayload"> & { readonly apiKey?: Redacted.Redacted | undefined }
+  options: Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs"> & {
+    readonly apiKey?: Redacted.Redacted | undefined
+  }
 ) => {
   const base = Layer.mergeAll(
     Partitions.layer,
@@ -101,9 +119,21 @@ export const layerServices = (
     DeliveryLog.layer,
     Sender.layer,
     Health.layer,
-    ApiKeys.layer({ apiKey: options.apiKey })
+    ApiKeys.layer({ apiKey: options.apiKey }),
+    Audit.layer
   )
-  return Layer.mergeAll(Webhooks.layer, ManualDelivery.layer).pipe(Layer.provideMerge(base))
+  const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
+  return Layer.mergeAll(
+    Webhooks.layer,
+    SecretRotator.layer,
+    ManualDelivery.layer,
+    Preview.layer,
+    EventHistories.layer,
+    Reconciler.layer,
+    Jobs.layer,
+    RowQueue.layer,
+    Disabling.layer({ afterMs: options.disableAfterMs })
+  ).pipe(Layer.provideMerge(alerts), Layer.provideMerge(base))
 }
 
 /**
@@ -113,7 +143,7 @@ export const layerServices = (
 export const layerService = (options: ServiceOptions) =>
   Layer.effectContext(Effect.gen(function*() {
     const services = yield* Layer.build(
-      layerServices({ maxPayload: options.maxPayload, apiKey: options.http.apiKey }).pipe(
+      layerServices({ ...options, apiKey: options.http.apiKey }).pipe(
         Layer.provideMerge(Layer.mergeAll(
           layerDatabase({ ...options.database, maxPayload: options.maxPayload }),
           Permits.layer(options.concurrency)

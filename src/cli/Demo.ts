@@ -174,6 +174,8 @@ const start = Effect.fnUntraced(function*(settings: SettingsShape, once: boolean
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,
+      disableAfterMs: settings.disableAfterMs,
+      alertUrl: settings.alertUrl,
       listen: settings.listen
     })),
     whenReady(api)

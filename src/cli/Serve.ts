@@ -18,6 +18,8 @@ const serve = (settings: SettingsShape) =>
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,
+      disableAfterMs: settings.disableAfterMs,
+      alertUrl: settings.alertUrl,
       listen: settings.listen
     }))
     const { address } = Context.get(service, HttpServer.HttpServer)

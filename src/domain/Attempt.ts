@@ -7,7 +7,7 @@ export type Outcome = typeof Outcome.Type
 
 /**
  * Why no usable answer came; `null` in a log entry when the endpoint answered. `aborted`: the service stopped before an
- * answer came.
+ * answer came. `skipped`: nothing was sent, since somebody let the webhook go on past the event.
  */
 export const AttemptError = Schema.Literals([
   "timeout",
@@ -19,7 +19,8 @@ export const AttemptError = Schema.Literals([
   "protocol",
   "redirect",
   "blocked_address",
-  "aborted"
+  "aborted",
+  "skipped"
 ])
 export type AttemptError = typeof AttemptError.Type
 

@@ -43,6 +43,16 @@ export const circuitOf = (state: DeliveryState, now: number): CircuitState => {
   return at === null ? "closed" : now < at ? "open" : "half_open"
 }
 
+/** Whether the circuit is open and has stayed so, through nothing but failures, since the webhook was enabled. */
+export const isFailingForTooLong = (
+  state: DeliveryState,
+  enabledAt: number,
+  now: number,
+  disableAfterMs: number
+): boolean =>
+  state.openedAt !== null && state.failingSince !== null &&
+  now - Math.max(state.failingSince, enabledAt) >= disableAfterMs
+
 /**
  * How a run of entries changes the state, whatever the state was before: with it a batch is written without asking
  * first. Ends of failures that may turn out to be the one that opens the circuit are kept.

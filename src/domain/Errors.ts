@@ -10,6 +10,26 @@ export class LogEntryNotFound extends Schema.TaggedError<LogEntryNotFound>()("Lo
   id: Schema.String
 }) {}
 
+/** No such event, or its time of retention has passed. */
+export class EventNotFound extends Schema.TaggedError<EventNotFound>()("EventNotFound", {
+  id: Schema.String
+}) {}
+
+/** No such bulk replay or recovery of that webhook. */
+export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound", {
+  id: Schema.String
+}) {}
+
+/** There are too many events to answer in time. Temporary, or a matter of asking for less. */
+export class TookTooLong extends Schema.TaggedError<TookTooLong>()("TookTooLong", {
+  detail: Schema.String
+}) {}
+
+/** The event is not one that the webhook is to try again (or an id that cannot be one). */
+export class EventNotWaiting extends Schema.TaggedError<EventNotWaiting>()("EventNotWaiting", {
+  id: Schema.String
+}) {}
+
 /**
  * The table cannot be watched: it does not exist, is no ordinary or partitioned table, belongs to the system or to
  * Truss Webhooks, or to a role that ours is not a member of. `detail` says which and what to do.
@@ -28,6 +48,23 @@ export class TableLocked extends Schema.TaggedError<TableLocked>()("TableLocked"
 export class InvalidParameter extends Schema.TaggedError<InvalidParameter>()("InvalidParameter", {
   path: Schema.String,
   message: Schema.String
+}) {}
+
+/** One fault of what was asked. `path` is dotted (`filter.0.op`), and empty when the whole is meant. */
+export const Fault = Schema.Struct({
+  path: Schema.String,
+  message: Schema.String
+}).annotate({ identifier: "Fault" })
+export type Fault = typeof Fault.Type
+
+/** Values of a filter that are none of their columns' types, or operators that those types do not have. */
+export class InvalidFilter extends Schema.TaggedError<InvalidFilter>()("InvalidFilter", {
+  faults: Schema.Array(Fault)
+}) {}
+
+/** The table does not have what was asked of it: a column, or a primary key. */
+export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMismatch", {
+  faults: Schema.Array(Fault)
 }) {}
 
 /** The database does not answer. Temporary: everything that meets it tries again. */

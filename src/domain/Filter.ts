@@ -17,17 +17,24 @@ export type FilterOp = typeof FilterOp.Type
 
 const withoutValue: ReadonlySet<FilterOp> = new Set(["is_null", "not_null", "changed"])
 
-const isScalar = (value: unknown) =>
-  value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+/** The operators that need an order, which JSON documents and arrays do not have. */
+export const ordered: ReadonlySet<FilterOp> = new Set(["lt", "lte", "gt", "gte"])
+
+/** Whether a value is a string, a number, a boolean or null. */
+export const isScalar = (value: unknown): boolean => value === null || typeof value !== "object"
+
+const isText = (value: unknown): boolean => typeof value !== "string" || value.isWellFormed() && !value.includes("\0")
 
 const faultOf = (op: FilterOp, value: unknown): string | undefined => {
   if (withoutValue.has(op)) return value === undefined ? undefined : `${op} takes no value`
-  if (op === "in") {
-    return Array.isArray(value) && value.length > 0 && value.length <= 1000 && value.every(isScalar)
-      ? undefined
-      : "in takes a list of 1 to 1000 strings, numbers, booleans or nulls"
+  if (value === undefined) return `${op} takes a value`
+  if (op === "in" && !(Array.isArray(value) && value.length > 0 && value.length <= 1000)) {
+    return "in takes a list of 1 to 1000 values"
   }
-  return isScalar(value) ? undefined : `${op} takes a string, a number, a boolean or null`
+  if (ordered.has(op) && !isScalar(value)) return `${op} takes a string, a number, a boolean or null`
+  return (op === "in" ? value as ReadonlyArray<unknown> : [value]).every(isText)
+    ? undefined
+    : "must be well-formed Unicode without the character NUL"
 }
 
 /** One condition on a column of `row`, or of `old_row` for DELETE. Values compare by the column's type. */
@@ -40,7 +47,9 @@ export const FilterCondition = Schema.Struct({
     )
   ),
   op: FilterOp,
-  value: Schema.optionalKey(Schema.Unknown)
+  value: Schema.optionalKey(Schema.Unknown.annotate({
+    description: "Not for `is_null`, `not_null` and `changed`; a list for `in`. Numbers beyond 2^53 go in a string"
+  }))
 }).check(Schema.makeFilter(({ op, value }) => {
   const fault = faultOf(op, value)
   return fault === undefined ? undefined : { path: ["value"], issue: fault }

@@ -1,3 +1,5 @@
+import type { Answer } from "./Attempt.ts"
+
 /**
  * Seconds to wait after the first, second, … failed attempt; the last one repeats for webhooks with more attempts.
  * Contract, section 3.
@@ -32,3 +34,7 @@ export const parseRetryAfter = (header: string, nowMs: number): number | undefin
   const at = Date.parse(text.endsWith(" GMT") ? text : `${text} GMT`)
   return Number.isNaN(at) ? undefined : Math.max(0, at - nowMs)
 }
+
+/** What the endpoint asks for with 429 or 503, in milliseconds from `nowMs`; `undefined` when it does not. */
+export const retryAfterOf = ({ retryAfter, statusCode }: Answer, nowMs: number): number | undefined =>
+  retryAfter !== null && (statusCode === 429 || statusCode === 503) ? parseRetryAfter(retryAfter, nowMs) : undefined

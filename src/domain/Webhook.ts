@@ -29,7 +29,8 @@ const identifier = (what: string) =>
     })
   )
 
-const between = (minimum: number, maximum: number) =>
+/** A whole number in a range, both ends included. */
+export const between = (minimum: number, maximum: number) =>
   Schema.Int.check(
     Schema.makeFilter((n) => n >= minimum && n <= maximum ? undefined : `must be from ${minimum} to ${maximum}`, {
       toJsonSchema: () => ({ minimum, maximum })

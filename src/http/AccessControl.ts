@@ -2,6 +2,7 @@ import { Effect, Layer, Redacted } from "effect"
 import { HttpServerRequest, type HttpServerResponse } from "effect/http"
 import type { unhandled } from "effect/Types"
 import { ApiKeys } from "../services/ApiKeys.ts"
+import { Actor } from "../services/Audit.ts"
 import { Access, Principal } from "./api/Access.ts"
 import { Forbidden, Unauthorized, Unavailable } from "./api/Problems.ts"
 
@@ -66,10 +67,11 @@ const layer = (
     Effect.map(
       ApiKeys,
       (keys) => (handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>) =>
-        Effect.provideServiceEffect(
-          handler,
-          Principal,
-          Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => admit(keys, request))
+        HttpServerRequest.HttpServerRequest.pipe(
+          Effect.flatMap((request) => admit(keys, request)),
+          Effect.flatMap((principal) =>
+            handler.pipe(Effect.provideService(Principal, principal), Effect.provideService(Actor, principal.name))
+          )
         )
     )
   )

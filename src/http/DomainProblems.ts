@@ -1,21 +1,34 @@
 import { Effect } from "effect"
 import type {
   DatabaseUnavailable,
+  EventNotFound,
+  EventNotWaiting,
+  InvalidFilter,
   InvalidParameter,
+  JobNotFound,
   LogEntryNotFound,
   TableLocked,
+  TableMismatch,
   TableNotWatchable,
+  TookTooLong,
   WebhookNotFound
 } from "../domain/Errors.ts"
-import { Locked, NotFound, NotWatchable, Unavailable } from "./api/Problems.ts"
+import { Locked, Mismatch, NotFound, NotWatchable, Unavailable } from "./api/Problems.ts"
 import { badRequest } from "./Faults.ts"
 
 const problems = {
   WebhookNotFound: (_: WebhookNotFound) => new NotFound({ detail: "There is no such webhook" }),
   LogEntryNotFound: (_: LogEntryNotFound) => new NotFound({ detail: "There is no such entry in this webhook's log" }),
+  EventNotWaiting: (_: EventNotWaiting) => new NotFound({ detail: "No such event waits for its next attempt" }),
+  EventNotFound: (_: EventNotFound) => new NotFound({ detail: "There is no such event, or it is past retention" }),
+  JobNotFound: (_: JobNotFound) => new NotFound({ detail: "This webhook has no such job" }),
   TableNotWatchable: ({ detail, reason }: TableNotWatchable) => new NotWatchable({ detail, reason }),
   TableLocked: ({ detail }: TableLocked) => new Locked({ detail }),
   InvalidParameter: ({ message, path }: InvalidParameter) => badRequest([{ path, message }]),
+  InvalidFilter: ({ faults }: InvalidFilter) => badRequest(faults),
+  TableMismatch: ({ faults }: TableMismatch) =>
+    new Mismatch({ detail: faults.map(({ message }) => message).join("; "), errors: faults }),
+  TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
   // What the driver says may name hosts and users.
   DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
 }

@@ -1,5 +1,6 @@
 import { type Schema, SchemaAST, SchemaIssue } from "effect"
-import { BadRequest, type Fault } from "./api/Problems.ts"
+import type { Fault } from "../domain/Errors.ts"
+import { BadRequest } from "./api/Problems.ts"
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1({
   // Never the input: it may hold a secret.

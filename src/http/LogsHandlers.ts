@@ -1,18 +1,16 @@
 import { Effect } from "effect"
-import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { DeliveryLog } from "../services/DeliveryLog.ts"
 import { ManualDelivery } from "../services/ManualDelivery.ts"
+import { RowQueue } from "../services/RowQueue.ts"
 import type { PrefixedApi } from "./api/Api.ts"
 import { defaultLimit } from "./api/Parameters.ts"
 import { NoOptions } from "./api/Webhooks.ts"
 import { asProblems } from "./DomainProblems.ts"
+import { jsonText } from "./JsonText.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const noBody = decodeBody(NoOptions, {})
-
-/** The database's JSON goes out as it is: parsing it would lose digits of `bigint` and `numeric`. */
-const jsonText = Effect.map((text: string) => HttpServerResponse.text(text, { contentType: "application/json" }))
 
 /** Handlers of the delivery log, whatever the prefix. */
 export const logsHandlers = (api: PrefixedApi) =>
@@ -22,6 +20,7 @@ export const logsHandlers = (api: PrefixedApi) =>
     Effect.fn(function*(handlers) {
       const log = yield* DeliveryLog
       const manual = yield* ManualDelivery
+      const queue = yield* RowQueue
       return handlers
         .handleAll({
           list: ({ params, query }) => jsonText(asProblems(log.list(params.id, { limit: defaultLimit, ...query }))),
@@ -29,5 +28,7 @@ export const logsHandlers = (api: PrefixedApi) =>
         })
         .handleRaw("replay", ({ params, request }) =>
           Effect.andThen(noBody(request), jsonText(asProblems(manual.replay(params.id, params.logId)))))
+        .handleRaw("skip", ({ params, request }) =>
+          Effect.andThen(noBody(request), jsonText(asProblems(queue.skip(params.id, params.eventId)))))
     })
   )

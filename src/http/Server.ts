@@ -6,7 +6,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
+import { eventsHandlers } from "./EventsHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
+import { repairHandlers } from "./RepairHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
 import { webhooksHandlers } from "./WebhooksHandlers.ts"
 
@@ -36,7 +38,9 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 }
 
 const routesOf = (api: PrefixedApi) =>
-  HttpApiBuilder.layer(api).pipe(Layer.provide([webhooksHandlers(api), logsHandlers(api)]))
+  HttpApiBuilder.layer(api).pipe(
+    Layer.provide([webhooksHandlers(api), logsHandlers(api), repairHandlers(api), eventsHandlers(api)])
+  )
 
 /**
  * All routes on an `HttpRouter`: `/api`, `/v1`, `/openapi.json`, `/docs`, `/health/live`, `/health/ready`, `/metrics`

@@ -1,16 +1,23 @@
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
+import { PreviewRequest } from "../domain/PreviewRequest.ts"
+import { SecretRotation } from "../domain/SecretRotation.ts"
 import { WebhookCreate, WebhookPatch } from "../domain/Webhook.ts"
 import { ManualDelivery } from "../services/ManualDelivery.ts"
+import { Preview } from "../services/Preview.ts"
+import { SecretRotator } from "../services/SecretRotator.ts"
 import { Webhooks } from "../services/Webhooks.ts"
 import type { PrefixedApi } from "./api/Api.ts"
 import { defaultLimit } from "./api/Parameters.ts"
 import { NoOptions } from "./api/Webhooks.ts"
 import { asProblems } from "./DomainProblems.ts"
+import { jsonText } from "./JsonText.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const createBody = decodeBody(WebhookCreate)
 const patchBody = decodeBody(WebhookPatch)
+const previewBody = decodeBody(PreviewRequest)
+const rotateBody = decodeBody(SecretRotation, {})
 const noBody = decodeBody(NoOptions, {})
 
 /** Handlers of the webhooks, whatever the prefix. */
@@ -21,6 +28,8 @@ export const webhooksHandlers = (api: PrefixedApi) =>
     Effect.fn(function*(handlers) {
       const webhooks = yield* Webhooks
       const manual = yield* ManualDelivery
+      const preview = yield* Preview
+      const rotator = yield* SecretRotator
       return handlers
         .handleAll({
           list: ({ query }) => asProblems(webhooks.list({ limit: defaultLimit, ...query })),
@@ -32,7 +41,13 @@ export const webhooksHandlers = (api: PrefixedApi) =>
         .handleRaw("patch", ({ params, request }) =>
           Effect.flatMap(patchBody(request), (input) =>
             asProblems(webhooks.patch(params.id, input))))
+        .handleRaw("preview", ({ request }) =>
+          Effect.flatMap(previewBody(request), (wanted) =>
+            jsonText(asProblems(preview.of(wanted)))))
         .handleRaw("test", ({ params, request }) =>
           Effect.andThen(noBody(request), asProblems(manual.test(params.id))))
+        .handleRaw("rotate", ({ params, request }) =>
+          Effect.flatMap(rotateBody(request), (rotation) =>
+            asProblems(rotator.rotate(params.id, rotation))))
     })
   )

@@ -4,10 +4,12 @@ import { MessageStorage, RunnerHealth, Runners, RunnerStorage, Sharding, Shardin
 import type { SqlError } from "effect/sql"
 import type { EventType } from "../domain/EventType.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
+import { Alerts } from "../services/Alerts.ts"
 import { Capture } from "../services/Capture.ts"
 import { Health } from "../services/Health.ts"
+import { settleOrigin } from "../services/Origin.ts"
 import { Partitions } from "../services/Partitions.ts"
-import { WebhookChanges } from "../services/Webhooks.ts"
+import { WebhookChanges } from "../services/WebhookChanges.ts"
 import { attend } from "./Doorbell.ts"
 import { leadership } from "./Leadership.ts"
 import { WebhookActors, WebhookEntity } from "./WebhookActor.ts"
@@ -103,6 +105,7 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
     Effect.forever,
     Effect.forkScoped
   )
+  yield* Effect.forkScoped((yield* Alerts).run)
   yield* PubSub.take(changes).pipe(Effect.flatMap(reload), Effect.forever, Effect.forkScoped)
   return yield* attend(
     { changed, webhook: reload, tables: Effect.sync(() => [...routes.keys()]) },
@@ -126,6 +129,7 @@ export class Dispatcher extends Context.Service<Dispatcher, { readonly running: 
         const term = Effect.scoped(Effect.gen(function*() {
           yield* place.held
           yield* health.set({ listener: "starting", mode: "starting" })
+          yield* Effect.retry(settleOrigin(), Schedule.spaced("1 second"))
           const cluster = yield* Layer.build(Layer.fresh(Layer.provideMerge(WebhookActors, OneRunner)))
           yield* Effect.raceFirst(Effect.provide(Effect.scoped(dispatch(options)), cluster), place.lost)
           yield* Effect.logWarning("another process delivers now: standing by")

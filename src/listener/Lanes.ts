@@ -7,17 +7,20 @@ import { nonceLimit } from "../domain/AttemptRef.ts"
 import type { StoredEvent } from "../services/EventPageQuery.ts"
 import type { Send } from "../services/Sender.ts"
 import type { Claimant, FairPermits } from "./Permits.ts"
+import type { Ordered, RowOrder } from "./RowOrder.ts"
 
-/** A page of new events whose outcomes are still to come. */
+/** Events that were read together and whose outcomes are still to come. */
 export interface OpenPage {
   remaining: number
 }
 
-export interface Task {
+export interface Task extends Ordered {
   readonly event: StoredEvent
   readonly attempt: number
-  /** The page that the event is on; none for an event that is due again. */
+  /** The page of new events, or of a job's, that it is on; none for an event that is due again. */
   readonly page: OpenPage | undefined
+  /** The nonce of the attempt that a bulk replay repeats. */
+  readonly replayOf: number | null
 }
 
 /** An attempt that has ended. */
@@ -26,6 +29,8 @@ export interface Finished {
   readonly nonce: number
   /** Milliseconds since 1970. */
   readonly createdAt: number
+  /** It was sent to learn whether the endpoint is back. */
+  readonly probe: boolean
   readonly answer: Answer
 }
 
@@ -33,8 +38,15 @@ export interface LanesOptions {
   readonly permits: FairPermits
   readonly send: Send
   readonly concurrency: number
-  /** An attempt has ended. */
-  readonly onFinished: (finished: Finished) => void
+  /** Requests a second. */
+  readonly rateLimit: number | null
+  readonly order: RowOrder<Task> | undefined
+  /** An attempt has ended; returns whether its event is to be tried again. */
+  readonly onFinished: (finished: Finished) => boolean
+  /** The event is to wait in the database for others of its row. */
+  readonly onParked: (task: Task) => void
+  /** The event was read too early. */
+  readonly onDropped: (task: Task) => void
   /** Fewer than `lowWater` new events wait: time to read more. */
   readonly onLow: () => void
 }
@@ -42,6 +54,7 @@ export interface LanesOptions {
 interface Running {
   readonly nonce: number
   readonly createdAt: number
+  readonly probe: boolean
   readonly permit: boolean
   readonly cancel: () => void
 }
@@ -52,29 +65,42 @@ export const lowWater = 500
 export class Lanes implements Claimant {
   private readonly fresh: Array<Task> = []
   private readonly again: Array<Task> = []
+  private readonly bulk: Array<Task> = []
+  private readonly ready: Array<Task> = []
   private readonly running = new Map<Task, Running>()
   private options: LanesOptions
   private next = 0
   private turn = false
   private closed = false
   private onIdle: (() => void) | undefined
+  /** While the circuit is open: when the next probe may go out. */
+  private probeAt: number | null = null
+  private probing = false
+  private tokens: number
+  private refilledAt = performance.now()
+  private timer: NodeJS.Timeout | undefined
 
   constructor(options: LanesOptions) {
     this.options = options
+    this.tokens = options.rateLimit ?? 0
   }
 
   get inFlight(): number {
     return this.running.size
   }
 
-  /** New events that wait. */
+  /** New events that wait, and what waits for others of its row. */
   get waiting(): number {
-    return this.fresh.length - this.next
+    return this.fresh.length - this.next + (this.options.order?.chained ?? 0)
   }
 
   /** Events due again that wait. */
   get waitingAgain(): number {
     return this.again.length
+  }
+
+  get isOpen(): boolean {
+    return this.probeAt !== null
   }
 
   addFresh(tasks: ReadonlyArray<Task>): void {
@@ -91,17 +117,38 @@ export class Lanes implements Claimant {
     this.pump()
   }
 
+  /** Events of a bulk replay or recovery: they go out when nothing else waits. */
+  addBulk(tasks: ReadonlyArray<Task>): void {
+    for (const task of tasks) this.bulk.push(task)
+    this.pump()
+  }
+
+  /** Opens the circuit until `probeAt`, when one attempt may go out; closes it with null. */
+  setCircuit(probeAt: number | null): void {
+    this.probeAt = probeAt
+  }
+
   /** Takes over a permit that another one gave back. */
   granted(): void {
-    const task = this.inFlight < this.options.concurrency ? this.take() : undefined
-    if (task === undefined) return this.options.permits.release()
+    const { permits } = this.options
+    if (this.inFlight >= this.options.concurrency || !permits.mayStart(this) || this.mustWait()) {
+      return permits.release()
+    }
+    const task = this.take()
+    if (task === undefined) return permits.release()
     this.start(task, true)
+    this.pump()
+  }
+
+  /** Goes on after a time in which nothing might be started. */
+  resume(): void {
     this.pump()
   }
 
   /** Starts nothing any more, forgets what waits; calls `idle` when what is in flight has ended. */
   close(idle: () => void): void {
     this.closed = true
+    clearTimeout(this.timer)
     this.drop()
     this.options.permits.leave(this)
     if (this.inFlight === 0) idle()
@@ -109,20 +156,16 @@ export class Lanes implements Claimant {
   }
 
   /** Attempts that start from now on are sent so; those in flight end as they began. */
-  change(options: Pick<LanesOptions, "send" | "concurrency">): void {
+  change(options: Pick<LanesOptions, "send" | "concurrency" | "rateLimit">): void {
+    if (options.rateLimit !== this.options.rateLimit) this.tokens = options.rateLimit ?? 0
     this.options = { ...this.options, ...options }
     this.pump()
-  }
-
-  /** Forgets what waits. */
-  drop(): void {
-    this.fresh.length = this.next = this.again.length = 0
   }
 
   /** Breaks off what is in flight; each comes back as `aborted`. */
   abort(): ReadonlyArray<Finished> {
     const now = Date.now()
-    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce, permit }]) => {
+    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce, permit, probe }]) => {
       cancel()
       if (permit) this.options.permits.release()
       const answer = {
@@ -132,42 +175,129 @@ export class Lanes implements Claimant {
         error: "aborted" as const,
         retryAfter: null
       }
-      return { task, nonce, createdAt, answer }
+      return { task, nonce, createdAt, probe, answer }
     })
     this.running.clear()
     return aborted
   }
 
+  private drop(): void {
+    this.fresh.length =
+      this.next =
+      this.again.length =
+      this.bulk.length =
+      this.ready.length =
+        0
+    this.options.order?.drop()
+  }
+
+  private get hasWork(): boolean {
+    return this.next < this.fresh.length || this.again.length > 0 || this.ready.length > 0 || this.bulk.length > 0
+  }
+
   private pump(): void {
-    while (!this.closed && this.inFlight < this.options.concurrency && (this.waiting > 0 || this.again.length > 0)) {
-      const permit = this.options.permits.take(this)
+    const { permits } = this.options
+    while (!this.closed && this.inFlight < this.options.concurrency && this.hasWork) {
+      if (!permits.mayStart(this) || this.mustWait()) return
+      const permit = permits.take(this)
       // Hanging endpoints may hold every permit: one attempt at a time goes out all the same.
       if (!permit && this.inFlight > 0) return
-      this.start(this.take()!, permit)
+      const task = this.take()
+      if (task === undefined) {
+        if (permit) permits.release()
+        return
+      }
+      this.start(task, permit)
     }
   }
 
-  /** New events and those due again take turns, so that neither holds up the other. */
+  /** Whether the circuit or the rate allows no attempt now; then it asks again by itself. */
+  private mustWait(): boolean {
+    if (this.probeAt !== null) {
+      if (this.probing) return true
+      const pause = this.probeAt - Date.now()
+      if (pause > 0) return this.wait(pause)
+    }
+    const { rateLimit } = this.options
+    if (rateLimit === null) return false
+    const now = performance.now()
+    this.tokens = Math.min(rateLimit, this.tokens + (now - this.refilledAt) / 1000 * rateLimit)
+    this.refilledAt = now
+    return this.tokens < 1 && this.wait((1 - this.tokens) / rateLimit * 1000)
+  }
+
+  private wait(ms: number): true {
+    clearTimeout(this.timer)
+    if (ms < Infinity) this.timer = setTimeout(() => this.pump(), Math.ceil(ms))
+    return true
+  }
+
+  /** New events and those due again take turns, so that neither holds up the other; a job's come after both. */
   private take(): Task | undefined {
     if (this.closed) return undefined
+    if (this.ready.length > 0) return this.ready.shift()
     this.turn = !this.turn
-    if (this.again.length > 0 && (this.turn || this.waiting === 0)) return this.again.shift()
-    if (this.waiting === 0) return undefined
-    const task = this.fresh[this.next++]
-    if (this.waiting === lowWater - 1) this.options.onLow()
-    return task
+    return (this.turn ? this.takeAgain() ?? this.takeFresh() : this.takeFresh() ?? this.takeAgain()) ??
+      this.takeFrom(this.bulk)
+  }
+
+  private takeAgain(): Task | undefined {
+    return this.takeFrom(this.again)
+  }
+
+  private takeFrom(queue: Array<Task>): Task | undefined {
+    while (queue.length > 0) {
+      const admission = this.admit(queue[0]!)
+      if (admission === "hold") return undefined
+      const task = queue.shift()!
+      if (admission === "start") return task
+    }
+    return undefined
+  }
+
+  private takeFresh(): Task | undefined {
+    while (this.next < this.fresh.length) {
+      const task = this.fresh[this.next]!
+      const admission = this.admit(task)
+      if (admission === "hold") return undefined
+      this.next++
+      if (this.waiting === lowWater - 1) this.options.onLow()
+      if (admission === "start") return task
+    }
+    return undefined
+  }
+
+  private admit(task: Task): "start" | "chained" | "park" | "hold" | "drop" {
+    const { order } = this.options
+    if (order === undefined) return "start"
+    const admission = order.admit(task)
+    if (admission === "park") this.options.onParked(task)
+    if (admission === "drop") this.options.onDropped(task)
+    return admission
   }
 
   private start(task: Task, permit: boolean): void {
     const nonce = Math.floor(Math.random() * nonceLimit)
     const createdAt = Date.now()
+    const probe = this.probeAt !== null
+    this.probing = probe
+    this.tokens--
     const cancel = this.options.send({ ...task.event, nonce }, (answer) => {
       this.running.delete(task)
+      if (probe) this.probing = false
+      const again = this.options.onFinished({ task, nonce, createdAt, probe, answer })
+      if (this.options.order !== undefined) this.free(this.options.order, task, again)
       if (permit) this.options.permits.release()
-      this.options.onFinished({ task, nonce, createdAt, answer })
       this.pump()
       if (this.inFlight === 0) this.onIdle?.()
     })
-    this.running.set(task, { nonce, createdAt, permit, cancel })
+    this.running.set(task, { nonce, createdAt, probe, permit, cancel })
+  }
+
+  private free(order: RowOrder<Task>, task: Task, again: boolean): void {
+    const { parked, ready } = again ? order.again(task) : order.over(task)
+    for (const next of ready) this.ready.push(next)
+    for (const behind of parked) this.options.onParked(behind)
+    if (this.waiting < lowWater) this.options.onLow()
   }
 }

@@ -1,9 +1,22 @@
-import { PgClient } from "@effect/sql-pg"
 import { Effect, Latch, Schedule } from "effect"
-import type { SqlError } from "effect/sql"
+import { SqlError } from "effect/sql"
+import { ListenClient, reasonOf, sqlState } from "../services/Database.ts"
+import { moment, Permits } from "./Permits.ts"
 
-/** Pause between attempts to take the place, and between proofs that it is still held. */
-const pause = "1 second"
+/** Pause between a standby's attempts to take the place: after a stop it is taken within that. */
+const askEvery = "250 millis"
+
+/** Pause between heartbeats of whoever holds the place. */
+const beatEvery = "1 second"
+
+/** How long after a heartbeat was sent attempts may start. */
+const mayStartForMs = 4_000
+
+/** Without a heartbeat for so long, the holder's session is ended: longer than attempts may start after one. */
+const silentSeconds = 6
+
+/** A heartbeat that takes longer is given up together with its connection. */
+const patience = "10 seconds"
 
 /** Whether this process is the one that delivers. */
 export interface Leadership {
@@ -13,36 +26,108 @@ export interface Leadership {
   readonly lost: Effect.Effect<void>
 }
 
+const tryLock = "SELECT pg_try_advisory_lock(hashtext('truss.dispatcher')) AS held"
+const unlock = "SELECT pg_advisory_unlock(hashtext('truss.dispatcher'))"
+
+const beat = `INSERT INTO truss.leader (pid, beat) VALUES (pg_backend_pid(), clock_timestamp())
+  ON CONFLICT (single) DO UPDATE SET pid = excluded.pid, beat = excluded.beat`
+
+/** The session that holds the lock, and the seconds since its heartbeat: null before its first one. */
+const holder = `
+  SELECT l.pid, extract(epoch FROM clock_timestamp() - b.beat)::float8 AS silent
+  FROM (SELECT hashtext('truss.dispatcher')::int8 AS key) k
+  JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND l.classid = (k.key >> 32 & 4294967295)::oid AND l.objid = (k.key & 4294967295)::oid
+  LEFT JOIN truss.leader b ON b.pid = l.pid`
+
+interface Holder {
+  readonly pid: number
+  readonly silent: number | null
+}
+
 /**
  * One process on a database delivers; the others stand by. The place is a session's advisory lock, which PostgreSQL
- * frees when the session ends however it ends. A lost connection alone loses nothing: the lock is taken again on the
- * next one, and only if another process was faster the place is lost. Whatever it then still does, its epochs are old.
+ * frees when the session ends however it ends. A process that is frozen keeps its session: whoever holds the place says
+ * every second that it lives, and a standby ends the session of one that has been silent too long.
+ *
+ * Attempts start only for some seconds after each heartbeat, so that a process which wakes up after it was replaced
+ * sends nothing more; what it writes is fenced by the epochs. A lost connection alone loses nothing: the lock is taken
+ * again on the next one, and only if another process was faster the place is lost.
  */
 export const leadership = Effect.gen(function*() {
-  const sql = yield* PgClient.PgClient
+  const client = yield* ListenClient
+  const permits = yield* Permits
   const held = yield* Latch.make(false)
   const lost = yield* Latch.make(false)
 
-  const hold: Effect.Effect<void, SqlError.SqlError> = Effect.scoped(Effect.gen(function*() {
-    const connection = yield* sql.reserve
-    const query = (text: string) => connection.executeUnprepared(text, [], undefined)
+  const hold = Effect.scoped(Effect.gen(function*() {
+    const connection = yield* client.reserve
+    const query = <A>(text: string, parameters: ReadonlyArray<unknown> = []) =>
+      connection.executeUnprepared(text, parameters, undefined) as Effect.Effect<
+        ReadonlyArray<A>,
+        SqlError.SqlError
+      >
+    let mine = false
+    // The connection may go back to its pool alive.
+    yield* Effect.addFinalizer(() => mine ? Effect.ignore(query(unlock)) : Effect.void)
+    const sayAlive = Effect.suspend(() => {
+      const sent = moment()
+      return Effect.map(Effect.timeout(query(beat), patience), () => permits.extend(sent, mayStartForMs))
+    })
+
+    let asked: { readonly pid: number; readonly since: number } | undefined = undefined
+    let ended: number | undefined = undefined
+    const end = Effect.fnUntraced(function*(pid: number) {
+      const refused = yield* query("SELECT pg_terminate_backend($1)", [pid]).pipe(
+        Effect.as(undefined),
+        Effect.catchIf((error) => sqlState(error) === "42501", (error) => Effect.succeed(reasonOf(error)))
+      )
+      if (ended === pid) return
+      ended = pid
+      yield* refused === undefined
+        ? Effect.logWarning("the process that delivers was silent for too long: its session is ended", { pid })
+        : Effect.logError("the process that delivers is silent, and its session cannot be ended", { pid, refused })
+    })
+
+    /** Ends the session of a holder that is silent; one that never said anything has the same time from now on. */
+    const challenge = Effect.gen(function*() {
+      const [found] = yield* query<Holder>(holder)
+      const now = performance.now()
+      if (found === undefined) return
+      if (asked?.pid !== found.pid) asked = { pid: found.pid, since: now }
+      if ((found.silent ?? (now - asked.since) / 1000) > silentSeconds) yield* end(found.pid)
+    })
+
     while (true) {
-      const [row] = yield* query("SELECT pg_try_advisory_lock(hashtext('truss.dispatcher')) AS held")
-      if ((row as { held?: boolean } | undefined)?.held === true) break
+      const [row] = yield* query<{ held: boolean }>(tryLock)
+      if (row?.held === true) break
       held.closeUnsafe()
       lost.openUnsafe()
-      yield* Effect.sleep(pause)
+      yield* challenge
+      yield* Effect.sleep(askEvery)
     }
+    mine = true
+    yield* sayAlive
     lost.closeUnsafe()
     held.openUnsafe()
-    yield* Effect.repeat(query("SELECT 1"), Schedule.spaced(pause))
+    return yield* Effect.forever(Effect.delay(sayAlive, beatEvery))
   }))
 
   yield* hold.pipe(
-    Effect.tapError((error) => Effect.logDebug("the connection that holds the place was lost", error.reason.message)),
+    // Another process may have the place by the time that this one can ask again.
+    Effect.tapError((error) =>
+      Effect.andThen(
+        Effect.sync(() => permits.halt()),
+        Effect.logDebug("the connection that holds the place was lost", reasonOfLoss(error))
+      )
+    ),
     Effect.retry(Schedule.spaced("200 millis")),
     Effect.orDie,
     Effect.forkScoped
   )
   return { held: held.await, lost: lost.await } satisfies Leadership
 })
+
+const reasonOfLoss = (error: { readonly message: string }) =>
+  SqlError.isSqlError(error) ? reasonOf(error) : error.message

@@ -1,20 +1,71 @@
-import { Context, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 
-/** Somebody who waits for a permit. `granted` takes one over. */
+/** Somebody who waits for a permit. */
 export interface Claimant {
+  /** Takes over a permit that another one gave back. */
   readonly granted: () => void
+  /** Attempts may start again: the deadline that stopped this one was extended. */
+  readonly resume: () => void
+}
+
+/** A moment by both clocks, in milliseconds. */
+export interface Moment {
+  readonly wall: number
+  readonly monotonic: number
 }
 
 /**
- * How many attempts may be in flight in the whole process. Whoever finds none waits in a line, once, and takes one
- * permit a turn: a webhook with a backlog gets no more turns than the others.
+ * Now. Both clocks go on while the process is stopped; a wall clock may be set back, a monotonic one stands still while
+ * some machines sleep. Whichever passed more counts.
+ */
+export const moment = (): Moment => ({ wall: Date.now(), monotonic: performance.now() })
+
+/**
+ * How many attempts may be in flight in the whole process, and until when any may start. Whoever finds no permit waits
+ * in a line, once, and takes one permit a turn: a webhook with a backlog gets no more turns than the others.
  */
 export class FairPermits {
   private free: number
   private readonly line: Array<Claimant> = []
+  private readonly halted = new Set<Claimant>()
+  private wallDeadline = Infinity
+  private monotonicDeadline = Infinity
 
   constructor(permits: number) {
     this.free = permits
+  }
+
+  /** Whether an attempt may start now. If not, the claimant's `resume` is called when it may. */
+  mayStart(claimant: Claimant): boolean {
+    if (Date.now() < this.wallDeadline && performance.now() < this.monotonicDeadline) return true
+    this.halted.add(claimant)
+    return false
+  }
+
+  /** Waits until attempts may start. */
+  readonly whenMayStart: Effect.Effect<void> = Effect.callback((resume) => {
+    const claimant: Claimant = {
+      granted: () => this.release(),
+      resume: () => {
+        if (this.mayStart(claimant)) resume(Effect.void)
+      }
+    }
+    claimant.resume()
+    return Effect.sync(() => this.leave(claimant))
+  })
+
+  /** From now on attempts may start until `forMs` after `since`; without a call there is no deadline. */
+  extend(since: Moment, forMs: number): void {
+    this.wallDeadline = since.wall + forMs
+    this.monotonicDeadline = since.monotonic + forMs
+    const waiting = [...this.halted]
+    this.halted.clear()
+    for (const claimant of waiting) claimant.resume()
+  }
+
+  /** From now on nothing starts, until the deadline is extended. */
+  halt(): void {
+    this.wallDeadline = -Infinity
   }
 
   /** Takes a permit, or joins the line. */
@@ -36,6 +87,7 @@ export class FairPermits {
 
   /** Leaves the line. */
   leave(claimant: Claimant): void {
+    this.halted.delete(claimant)
     const index = this.line.indexOf(claimant)
     if (index >= 0) this.line.splice(index, 1)
   }

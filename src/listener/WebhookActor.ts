@@ -3,6 +3,7 @@ import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { WebhookId } from "../domain/Webhook.ts"
 import * as DeliveryMetrics from "./DeliveryMetrics.ts"
+import { Permits } from "./Permits.ts"
 import { runSession } from "./WebhookSession.ts"
 
 /** There may be something to deliver. */
@@ -28,12 +29,15 @@ export const WebhookActors = WebhookEntity.toLayer(
   Effect.gen(function*() {
     const address = yield* Entity.CurrentAddress
     const id = WebhookId.make(address.entityId)
+    const permits = yield* Permits
     const wake = yield* Latch.make(false)
     const reload = yield* Latch.make(false)
     const gone = yield* Latch.make(false)
 
     const session = Effect.gen(function*() {
       while (true) {
+        // To take a webhook over is to fence whoever has it: a process that may not send must not.
+        yield* permits.whenMayStart
         reload.closeUnsafe()
         const end = yield* runSession(id, { wake, reload })
         if (end === "reload") continue

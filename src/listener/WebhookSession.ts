@@ -1,15 +1,22 @@
 import { type Context, Effect, Latch, Metric, Schedule } from "effect"
 import type { SqlError } from "effect/sql"
-import { isSuccess } from "../domain/Attempt.ts"
-import { parseRetryAfter, retryDelayMs } from "../domain/Retry.ts"
+import { apply, type DeliveryState, fold, isFailingForTooLong, nextProbeAt } from "../domain/DeliveryState.ts"
+import { everyRow, rowKeys } from "../domain/RowKey.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
-import type { AttemptRecord } from "../services/AttemptRecord.ts"
-import { Cursors, type Lease, type Position } from "../services/Cursors.ts"
+import { type AttemptRecord, toFolded } from "../services/AttemptRecord.ts"
+import { type ActorWebhook, Cursors, type Lease, type Position } from "../services/Cursors.ts"
 import { reasonOf } from "../services/Database.ts"
+import { Disabling } from "../services/Disabling.ts"
+import type { ParkedEvent } from "../services/DueRow.ts"
+import type { StoredEvent } from "../services/EventPageQuery.ts"
+import { type JobPage, Jobs } from "../services/Jobs.ts"
+import { RowQueue } from "../services/RowQueue.ts"
 import { Sender } from "../services/Sender.ts"
 import * as DeliveryMetrics from "./DeliveryMetrics.ts"
-import { type Finished, Lanes, lowWater, type OpenPage } from "./Lanes.ts"
+import { type Finished, Lanes, lowWater, type OpenPage, type Task } from "./Lanes.ts"
 import { Permits } from "./Permits.ts"
+import { RowOrder } from "./RowOrder.ts"
+import { isGone, settle } from "./Settlement.ts"
 
 /** How a session ended: the webhook is gone, another one took it over, or its settings changed. */
 export type SessionEnd = "gone" | "fenced" | "reload"
@@ -21,8 +28,21 @@ export interface SessionControl {
 }
 
 interface Page extends OpenPage {
-  readonly next: Position
+  /** Where the webhook stands when the page is dealt with. */
+  next: Position
 }
+
+interface JobPageInLanes extends JobPage, OpenPage {}
+
+const noKeys: ReadonlyArray<number> = []
+
+const toParked = ({ attempt, due, event, keys, replayOf }: Task): ParkedEvent => ({
+  ref: event.ref,
+  attempt,
+  replayOf,
+  keys,
+  wasDue: due
+})
 
 /** Attempts that share a commit at most, events that are due at once at most. */
 const commitAttempts = 1000
@@ -31,36 +51,13 @@ const dueEvents = 250
 /** How long the first of a batch waits for others to end. */
 const gatherMs = 2
 
+/** For new settings to be taken over, before the next page is read by them. */
+const settingsPause = 5
+
 /** How long attempts in flight may go on when the session ends. */
 const drainTime = "10 seconds"
 
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
-
-/** The outcome of an attempt, and when the next one is due. */
-const toRecord = (finished: Finished, maxAttempts: number, now: number): AttemptRecord => {
-  const { answer, task } = finished
-  const success = isSuccess(answer)
-  // What we broke off ourselves uses up no attempt.
-  const again = !success && (answer.error === "aborted" || task.attempt < maxAttempts)
-  const asked = again && answer.retryAfter !== null && (answer.statusCode === 429 || answer.statusCode === 503)
-    ? parseRetryAfter(answer.retryAfter, now)
-    : undefined
-  return {
-    ref: task.event.ref,
-    eventType: task.event.eventType,
-    nonce: finished.nonce,
-    attempt: task.attempt,
-    createdAt: finished.createdAt,
-    statusCode: answer.statusCode,
-    responseBody: answer.responseBody,
-    latencyMs: answer.latencyMs,
-    error: answer.error,
-    outcome: success ? "success" : again ? "retrying" : "failed",
-    nextAttemptAt: again ? now + retryDelayMs(task.attempt, Math.random(), asked) : null,
-    replayOf: null,
-    wasDue: task.page === undefined
-  }
-}
 
 /** Straight into the metrics: an effect for each of them would cost more than the signature of the delivery. */
 const observe = (records: ReadonlyArray<AttemptRecord>, context: Context.Context<never>) => {
@@ -78,6 +75,14 @@ const observe = (records: ReadonlyArray<AttemptRecord>, context: Context.Context
   }
 }
 
+/** What ended and is to be written: attempts, and events that wait behind others of their row. */
+interface Ended {
+  readonly record: AttemptRecord
+  readonly page: OpenPage | undefined
+}
+
+const noBatch = { ended: [], parked: [] }
+
 /**
  * One webhook at work, from taking it over until its settings change: reads pages of new events and what is due, gives
  * them to the lanes, and writes finished attempts together with the position they lead to. A database that is away is
@@ -85,6 +90,9 @@ const observe = (records: ReadonlyArray<AttemptRecord>, context: Context.Context
  */
 export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: SessionControl) {
   const cursors = yield* Cursors
+  const queue = yield* RowQueue
+  const jobs = yield* Jobs
+  const disabling = yield* Disabling
   const sender = yield* Sender
   const permits = yield* Permits
   const context = yield* Effect.context<never>()
@@ -104,60 +112,147 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     yield* control.reload.await
     return "reload" as SessionEnd
   }
+  const { ordering, primaryKey } = lease.webhook
+  const waiting = yield* patiently("put in order what is due", queue.arrange(lease.webhook))
 
   const feed = yield* Latch.make(true)
   const done = yield* Latch.make(false)
   const idle = yield* Latch.make(false)
   const crashed = yield* Latch.make(false)
-  const finished: Array<Finished> = []
+  const ended: Array<Ended> = []
+  const parked: Array<Task> = []
   const pages: Array<Page> = []
   const dueInFlight = new Set<number>()
+  let batch: { readonly ended: ReadonlyArray<Ended>; readonly parked: ReadonlyArray<Task> } = noBatch
+  let state = lease.webhook.state
   let position = lease.position
   let written = lease.position
   let writtenAt = 0
   let gaps = lease.position.gaps.length
   let more = true
   let nextDueAt: number | null = 0
+  let jobPage: JobPageInLanes | undefined
+  let mayHaveJobs = true
+  let isOver = false
   let fenced = false
   let gone = false
   let stopped = false
 
+  /** Nothing more goes to an endpoint that is gone: the webhook is about to be disabled. */
+  const probeAt = () => isOver ? Infinity : nextProbeAt(state)
+
+  const finish = (finished: Finished): AttemptRecord => {
+    const settlement = settle(finished, lease.webhook.maxAttempts, state, Date.now())
+    state = settlement.state
+    ended.push({ record: settlement.record, page: finished.task.page })
+    return settlement.record
+  }
+
   const lanes = new Lanes({
     permits,
     concurrency: lease.webhook.concurrency,
+    rateLimit: lease.webhook.rateLimit,
+    order: ordering === "none" ? undefined : new RowOrder<Task>(waiting),
     send: sender.to(lease.webhook),
-    onFinished: (attempt) => {
-      finished.push(attempt)
+    onFinished: (finished) => {
+      const record = finish(finished)
+      isOver ||= isGone(record)
+      lanes.setCircuit(probeAt())
+      done.openUnsafe()
+      if (record.wasDue || finished.probe) feed.openUnsafe()
+      return record.nextAttemptAt !== null
+    },
+    onParked: (task) => {
+      parked.push(task)
       done.openUnsafe()
     },
+    onDropped: (task) => void dueInFlight.delete(task.seq),
     onLow: () => {
-      if (more) feed.openUnsafe()
+      if (more || mayHaveJobs) feed.openUnsafe()
     }
   })
+  lanes.setCircuit(probeAt())
+
+  const keysOf = ({ body, eventType }: StoredEvent): ReadonlyArray<number> => {
+    if (ordering === "none") return noKeys
+    if (ordering === "strict") return [everyRow]
+    const keys = rowKeys(eventType, body, primaryKey)
+    // A column of the key may have another name by now.
+    if (keys[0] === everyRow && eventType !== "TRUNCATE") control.reload.openUnsafe()
+    return keys
+  }
+
+  const toTask = (event: StoredEvent, more: Pick<Task, "attempt" | "page" | "due" | "replayOf">): Task => ({
+    event,
+    seq: event.ref.seq,
+    keys: keysOf(event),
+    waits: 0,
+    ...more
+  })
+
+  /** What the log says once all that has ended is in it. */
+  const foresee = (logged: DeliveryState) => {
+    const coming = [...batch.ended, ...ended].map(({ record }) => toFolded(record))
+    state = coming.length === 0 ? logged : apply(logged, fold(coming))
+    if (lanes.isOpen === (probeAt() !== null)) return
+    lanes.setCircuit(probeAt())
+    lanes.resume()
+    feed.openUnsafe()
+  }
+
+  const wantsDue = () => lanes.waitingAgain < (lanes.isOpen ? 1 : dueEvents / 2)
+  const wantsPage = () => more && lanes.waiting < (lanes.isOpen ? 1 : lowWater)
+  const wantsJob = () => mayHaveJobs && jobPage === undefined && !more && !lanes.isOpen && lanes.waiting === 0
 
   const readDue = Effect.gen(function*() {
-    const room = dueEvents - lanes.waitingAgain
+    const room = lanes.isOpen ? 1 : dueEvents - lanes.waitingAgain
     const { events, nextAt } = yield* cursors.due(lease, room, [...dueInFlight])
     // What cannot be found any more must not make the loop spin.
     nextDueAt = nextAt === null ? null : Math.max(nextAt, Date.now() + (events.length === room ? 5 : 250))
     for (const event of events) dueInFlight.add(event.ref.seq)
-    lanes.addAgain(events.map((event) => ({ event, attempt: event.attempt, page: undefined })))
+    lanes.addAgain(
+      events.map((event) =>
+        toTask(event, { attempt: event.attempt, replayOf: event.replayOf, page: undefined, due: true })
+      )
+    )
   })
 
   const readPage = Effect.gen(function*() {
     more = false
     const read = yield* cursors.page(lease, position)
-    if (read === undefined) {
+    if (read === "crashed") {
       yield* Effect.logWarning("the database has crashed: starting again from what it has stored")
       crashed.openUnsafe()
       return yield* Effect.never
     }
+    if (read === "changed") {
+      more = true
+      control.reload.openUnsafe()
+      return yield* Effect.sleep(settingsPause)
+    }
     more = read.more
     position = read.next
+    const last = pages.at(-1)
+    if (read.events.length === 0) {
+      if (last === undefined) written = read.next
+      else last.next = read.next
+      return
+    }
     const page: Page = { remaining: read.events.length, next: read.next }
     pages.push(page)
-    if (page.remaining === 0) advance()
-    else lanes.addFresh(read.events.map((event) => ({ event, attempt: 1, page })))
+    lanes.addFresh(read.events.map((event) => toTask(event, { attempt: 1, replayOf: null, page, due: false })))
+  })
+
+  const readJob = Effect.gen(function*() {
+    const read = yield* jobs.next(id, dueEvents)
+    if (read === undefined) {
+      mayHaveJobs = false
+      return
+    }
+    if (read.events.length === 0) return yield* jobs.advance(read.jobId, read.lastSeq, 0, read.last)
+    const page: JobPageInLanes = { ...read, remaining: read.events.length }
+    jobPage = page
+    lanes.addBulk(read.events.map((event) => toTask(event, { attempt: 1, replayOf: event.replayOf, page, due: false })))
   })
 
   const advance = () => {
@@ -166,81 +261,122 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   const feeder = Effect.gen(function*() {
     while (!stopped) {
-      if (nextDueAt !== null && nextDueAt <= Date.now() && lanes.waitingAgain < dueEvents / 2) {
+      if (nextDueAt !== null && nextDueAt <= Date.now() && wantsDue()) {
         yield* patiently("read what is due", readDue)
       }
       if (control.wake.isOpen()) {
         control.wake.closeUnsafe()
         more = true
       }
-      if (more && lanes.waiting < lowWater) {
+      if (wantsPage()) {
         yield* patiently("read new events", readPage).pipe(Effect.onError(() => Effect.sync(() => (more = true))))
         if (pages.length === 0 && Date.now() - writtenAt > 30_000) done.openUnsafe()
         continue
       }
+      if (wantsJob()) {
+        yield* patiently("read a job's events", readJob)
+        continue
+      }
       feed.closeUnsafe()
-      const wait = nextDueAt === null ? 3_600_000 : Math.max(1, Math.min(nextDueAt - Date.now(), 3_600_000))
+      const wait = nextDueAt === null || !wantsDue()
+        ? 3_600_000
+        : Math.max(1, Math.min(nextDueAt - Date.now(), 3_600_000))
       yield* Effect.raceFirst(feed.await, Effect.raceFirst(control.wake.await, Effect.sleep(wait)))
     }
     return yield* Effect.never
   })
 
-  const write = Effect.fnUntraced(function*(batch: ReadonlyArray<Finished>) {
-    const now = Date.now()
-    const records = batch.map((attempt) => toRecord(attempt, lease.webhook.maxAttempts, now))
-    for (const { task } of batch) if (task.page !== undefined) task.page.remaining--
+  const write = Effect.fnUntraced(function*() {
+    batch = { ended: ended.splice(0, commitAttempts), parked: parked.splice(0) }
+    const records = batch.ended.map(({ record }) => record)
+    for (const { page } of [...batch.ended, ...batch.parked]) if (page !== undefined) page.remaining--
     advance()
     const to = written
     const passed = (gaps - to.gaps.length) / 2
+    const commit = cursors.commit(lease, { records, parked: batch.parked.map(toParked) }, to, passed)
     let uncertain = false
     const first = records[0]
-    const current = yield* patiently(
+    const logged = yield* patiently(
       "write the log",
       Effect.suspend(() =>
         uncertain && first !== undefined
-          ? Effect.flatMap(cursors.wasWritten(lease, first), (was) =>
-            was ? Effect.succeed(true) : cursors.commit(lease, records, to, passed))
-          : cursors.commit(lease, records, to, passed)
+          ? Effect.flatMap(
+            cursors.wasWritten(lease, first),
+            (was) => was ? Effect.map(cursors.settings(id), (webhook) => webhook?.state) : commit
+          )
+          : commit
       ).pipe(Effect.tapError(() => Effect.sync(() => (uncertain = true))))
     )
-    if (!current) {
+    const { parked: wereParked } = batch
+    batch = noBatch
+    if (logged === undefined) {
       gone = (yield* patiently("read the webhook's settings", cursors.settings(id))) === undefined
       fenced = true
       return
     }
-    writtenAt = now
+    foresee(logged)
+    writtenAt = Date.now()
     gaps = to.gaps.length
-    for (const record of records) {
-      if (record.wasDue) dueInFlight.delete(record.ref.seq)
-      if (record.nextAttemptAt !== null && (nextDueAt === null || record.nextAttemptAt < nextDueAt)) {
-        nextDueAt = record.nextAttemptAt
-        feed.openUnsafe()
-      }
-    }
+    for (const record of records) if (record.wasDue) dueInFlight.delete(record.ref.seq)
+    for (const task of wereParked) if (task.due) dueInFlight.delete(task.seq)
+    expect(records.reduce<number | null>(
+      (next, { nextAttemptAt }) =>
+        nextAttemptAt !== null && (next === null || nextAttemptAt < next) ? nextAttemptAt : next,
+      null
+    ))
     observe(records, context)
+    yield* after(records)
+  })
+
+  /** Something is due then. */
+  const expect = (at: number | null) => {
+    if (at === null || nextDueAt !== null && nextDueAt <= at) return
+    nextDueAt = at
+    feed.openUnsafe()
+  }
+
+  /** What follows from attempts that are in the log. */
+  const after = Effect.fnUntraced(function*(records: ReadonlyArray<AttemptRecord>) {
+    const over = ordering === "none" ? [] : records.filter((record) => record.wasDue && record.nextAttemptAt === null)
+    if (over.length > 0) {
+      const keys = new Set(over.flatMap((record) => record.keys))
+      keys.delete(everyRow)
+      if (keys.size > 0) yield* patiently("let the next events of a row go on", queue.release(id, [...keys]))
+      expect(Date.now())
+    }
+    if (jobPage?.remaining === 0) {
+      const { events, jobId, last, lastSeq } = jobPage
+      yield* patiently("write a job's progress", jobs.advance(jobId, lastSeq, events.length, last))
+      jobPage = undefined
+      feed.openUnsafe()
+    }
+    if (records.some(isGone)) yield* patiently("disable the webhook", disabling.disable(id, "gone"))
+    else if (isFailingForTooLong(state, lease.webhook.enabledAt, Date.now(), disabling.afterMs)) {
+      yield* patiently("disable the webhook", disabling.disable(id, "failing"))
+    }
   })
 
   const committer = Effect.gen(function*() {
     while (!fenced) {
       yield* done.await
-      if (finished.length < commitAttempts / 10) yield* Effect.sleep(gatherMs)
+      if (ended.length < commitAttempts / 10) yield* Effect.sleep(gatherMs)
       done.closeUnsafe()
       // A batch that was taken is written, whatever happens to this fiber meanwhile.
-      yield* Effect.uninterruptible(Effect.suspend(() => write(finished.splice(0, commitAttempts))))
-      if (finished.length > 0) done.openUnsafe()
+      yield* Effect.uninterruptible(Effect.suspend(write))
+      if (ended.length > 0 || parked.length > 0) done.openUnsafe()
     }
     return (gone ? "gone" : "fenced") as SessionEnd
   })
 
   const commitAll = Effect.gen(function*() {
-    while (finished.length > 0 && !fenced) yield* write(finished.splice(0, commitAttempts))
+    while (ended.length > 0 && !fenced) yield* write()
   })
 
   const drain = Effect.gen(function*() {
     lanes.close(() => idle.openUnsafe())
     if (fenced || gone) return void lanes.abort()
     yield* Effect.timeoutOption(idle.await, drainTime)
-    finished.push(...lanes.abort())
+    for (const finished of lanes.abort()) finish(finished)
     yield* commitAll
   })
 
@@ -252,7 +388,12 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     return "reload" as SessionEnd
   })
 
-  /** Takes over new settings; what is in flight ends as it began. Only another table, or a pause, needs a new start. */
+  /** Whether the webhook, as it is set now, needs another start than this session had. */
+  const isOther = (next: ActorWebhook) =>
+    !next.active || next.gaps !== gaps || next.tableId !== lease.webhook.tableId || next.ordering !== ordering ||
+    next.skips !== lease.webhook.skips || next.primaryKey.join("\0") !== primaryKey.join("\0")
+
+  /** Takes over new settings; what is in flight ends as it began. Only some need a new start. */
   const reloader = Effect.gen(function*() {
     while (true) {
       yield* control.reload.await
@@ -262,9 +403,13 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
         gone = true
         return "gone" as SessionEnd
       }
-      if (!next.active || next.gaps !== gaps || next.tableId !== lease.webhook.tableId) break
+      if (isOther(next)) break
       lease = { ...lease, webhook: next }
-      lanes.change({ concurrency: next.concurrency, send: sender.to(next) })
+      lanes.change({ concurrency: next.concurrency, rateLimit: next.rateLimit, send: sender.to(next) })
+      foresee(next.state)
+      mayHaveJobs = true
+      nextDueAt = 0
+      feed.openUnsafe()
     }
     return yield* endQuietly
   })

@@ -1,5 +1,5 @@
 import type { AttemptError, Outcome } from "../domain/Attempt.ts"
-import { fold, openAfter } from "../domain/DeliveryState.ts"
+import { fold, type Folded, openAfter } from "../domain/DeliveryState.ts"
 import type { EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { plain, texts } from "./PgArray.ts"
@@ -22,24 +22,28 @@ export interface AttemptRecord {
   readonly replayOf: number | null
   /** Whether the attempt was made for a row of `truss.due`. */
   readonly wasDue: boolean
+  /** It was sent to learn whether the endpoint is back, and uses up none of its event's attempts. */
+  readonly probe: boolean
+  /** Of the rows that the event is about, where the webhook has an order; see domain/RowKey.ts. */
+  readonly keys: ReadonlyArray<number>
 }
 
 const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
 
-/** Adds $2–$16, a batch as columns, to the log of the webhook that `c` holds, in their order. */
+/** Adds $2–$17, a batch as columns, to the log of the webhook that `c` holds, in their order. */
 export const insertAttempts = `
   INSERT INTO truss.attempts (webhook_id, slot, event_seq, event_at, event_slot, table_id, event_type, nonce,
-    attempt, created_at, status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of)
+    attempt, created_at, status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of, probe)
   SELECT c.webhook_id, (SELECT max(slot) FROM truss.slots), r.event_seq,
     timestamptz 'epoch' + r.event_at * interval '1 microsecond', r.event_slot, r.table_id, r.event_type, r.nonce,
     r.attempt, r.created_at, r.status_code, r.response_body, r.latency_ms, r.error, r.outcome,
-    r.next_attempt_at, r.replay_of
+    r.next_attempt_at, r.replay_of, r.probe
   FROM c, unnest($2::text::int8[], $3::text::int8[], $4::text::int2[], $5::text::int4[],
     $6::text::truss.event_type[], $7::text::int8[], $8::text::int2[], $9::text::timestamptz[],
     $10::text::int2[], $11::text::text[], $12::text::real[], $13::text::text[], $14::text::truss.outcome[],
-    $15::text::timestamptz[], $16::text::int8[])
+    $15::text::timestamptz[], $16::text::int8[], $17::text::boolean[])
     WITH ORDINALITY AS r (event_seq, event_at, event_slot, table_id, event_type, nonce, attempt, created_at,
-      status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of, n)
+      status_code, response_body, latency_ms, error, outcome, next_attempt_at, replay_of, probe, n)
   ORDER BY r.n`
 
 export const attemptParameters = (records: ReadonlyArray<AttemptRecord>) => [
@@ -57,31 +61,32 @@ export const attemptParameters = (records: ReadonlyArray<AttemptRecord>) => [
   plain(records.map((r) => r.error)),
   plain(records.map((r) => r.outcome)),
   plain(records.map((r) => iso(r.nextAttemptAt))),
-  plain(records.map((r) => r.replayOf))
+  plain(records.map((r) => r.replayOf)),
+  plain(records.map((r) => r.probe))
 ]
 
-/** What $17–$23 change on the row of the cursor: domain/DeliveryState.ts says the same of a state in memory. */
+/** What $18–$24 change on the row of the cursor: domain/DeliveryState.ts says the same of a state in memory. */
 export const counted = `
-  fail_count = CASE WHEN $17::boolean THEN 0 ELSE fail_count END + $18::int,
-  last_delivery_at = coalesce($19::timestamptz, last_delivery_at),
-  last_status_code = CASE WHEN $19::timestamptz IS NULL THEN last_status_code ELSE $20::int2 END,
-  failing_since = coalesce(CASE WHEN NOT $17 THEN failing_since END, $21::timestamptz),
-  last_failed_at = greatest(CASE WHEN NOT $17 THEN last_failed_at END, $22::timestamptz),
-  opened_at = coalesce(CASE WHEN NOT $17 THEN opened_at END,
-    CASE WHEN CASE WHEN $17 THEN 0 ELSE fail_count END + $18 >= ${openAfter}
-      THEN ($23::text::timestamptz[])[${openAfter} - CASE WHEN $17 THEN 0 ELSE fail_count END] END)`
+  fail_count = CASE WHEN $18::boolean THEN 0 ELSE fail_count END + $19::int,
+  last_delivery_at = coalesce($20::timestamptz, last_delivery_at),
+  last_status_code = CASE WHEN $20::timestamptz IS NULL THEN last_status_code ELSE $21::int2 END,
+  failing_since = coalesce(CASE WHEN NOT $18 THEN failing_since END, $22::timestamptz),
+  last_failed_at = greatest(CASE WHEN NOT $18 THEN last_failed_at END, $23::timestamptz),
+  opened_at = coalesce(CASE WHEN NOT $18 THEN opened_at END,
+    CASE WHEN CASE WHEN $18 THEN 0 ELSE fail_count END + $19 >= ${openAfter}
+      THEN ($24::text::timestamptz[])[${openAfter} - CASE WHEN $18 THEN 0 ELSE fail_count END] END)`
 
-/** The first parameter after those. */
-export const afterCounted = 24
+/** The entry as the fold of the log sees it. */
+export const toFolded = (record: AttemptRecord): Folded => ({
+  eventType: record.eventType,
+  success: record.outcome === "success",
+  createdAt: record.createdAt,
+  endedAt: record.createdAt + Math.round(record.latencyMs)
+})
 
 export const countedParameters = (records: ReadonlyArray<AttemptRecord>) => {
   const last = records.findLast((record) => record.eventType !== "TEST")
-  const change = fold(records.map((record) => ({
-    eventType: record.eventType,
-    success: record.outcome === "success",
-    createdAt: record.createdAt,
-    endedAt: record.createdAt + Math.round(record.latencyMs)
-  })))
+  const change = fold(records.map(toFolded))
   return [
     change.reset,
     change.failures,

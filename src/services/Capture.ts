@@ -4,6 +4,8 @@ import { SqlError } from "effect/sql"
 import { TableLocked, type TableNotWatchable } from "../domain/Errors.ts"
 import type { ChangeType } from "../domain/EventType.ts"
 import { type CapturedTable, captureFunction, type CaptureKind, functionName } from "./CaptureFunctions.ts"
+import { identifier } from "./Quoting.ts"
+import { syncSelections } from "./Selection.ts"
 import { lookUpTable, type WatchedTable } from "./WatchedTable.ts"
 
 interface Trigger {
@@ -20,8 +22,6 @@ interface Standing {
   readonly function: string
   readonly enabled: boolean
 }
-
-const quote = (name: string) => `"${name.replaceAll("\"", "\"\"")}"`
 
 const transition: Record<ChangeType, string> = {
   INSERT: "REFERENCING NEW TABLE AS truss_new ",
@@ -49,7 +49,7 @@ const triggersOf = (
       relation: relation.oid,
       name,
       kind,
-      create: `CREATE OR REPLACE TRIGGER ${quote(name)} AFTER ${event} ON ${relation.name} ` +
+      create: `CREATE OR REPLACE TRIGGER ${identifier(name)} AFTER ${event} ON ${relation.name} ` +
         `${row ? "" : transition[event]}FOR EACH ${row ? "ROW" : "STATEMENT"} ` +
         `EXECUTE FUNCTION truss.${functionName(tableId, kind)}()`
     }))
@@ -91,7 +91,8 @@ export class Capture extends Context.Service<Capture, {
   /** Makes the triggers of one table what its webhooks ask for. Inside the caller's `withTriggerLock`. */
   sync(tableId: number): Effect.Effect<void, TableNotWatchable | SqlError.SqlError>
   /**
-   * Compares every watched table with what should stand and mends it; marks webhooks whose table is missing.
+   * Compares every watched table with what should stand and mends it; marks webhooks whose table is missing; renews
+   * the selections of webhooks whose table has other columns now.
    * Returns whether a webhook changed.
    */
   readonly reconcile: Effect.Effect<boolean, SqlError.SqlError>
@@ -156,7 +157,7 @@ export class Capture extends Context.Service<Capture, {
           // the same name on its partitions. And OR REPLACE keeps a disabled trigger disabled.
           const wrong = stands.filter((stand) => !isRight(stand))
           for (const { name, relation_name } of wrong) {
-            yield* sql.unsafe(`DROP TRIGGER IF EXISTS ${quote(name)} ON ${relation_name}`)
+            yield* sql.unsafe(`DROP TRIGGER IF EXISTS ${identifier(name)} ON ${relation_name}`)
           }
           const right = new Set(stands.filter(isRight).map(key))
           const missing = wanted.filter((trigger) => !right.has(key(trigger)))
@@ -225,6 +226,9 @@ export class Capture extends Context.Service<Capture, {
             )
             if (missing !== undefined && (yield* mark(id, missing))) changed = true
           }
+          yield* withTriggerLock(sql, "the schema truss", syncSelections(sql)).pipe(
+            Effect.catchTag("TableLocked", ({ detail }) => Effect.logWarning("could not renew selections yet", detail))
+          )
           return changed
         })
 

@@ -7,6 +7,7 @@
  * partitions come and go without anybody waiting. `Partitions` replaces the name of the partition in all of them.
  */
 import type { ChangeType } from "../domain/EventType.ts"
+import { literal } from "./Quoting.ts"
 
 /** What fires a function: a statement of one kind, or each row of any. */
 export type CaptureKind = Lowercase<ChangeType> | "row"
@@ -28,11 +29,6 @@ export interface CapturedTable {
 /** A function's name in the schema `truss`. */
 export const functionName = (tableId: number, kind: CaptureKind): string => `capture_${tableId}_${kind}`
 
-/** A literal that means the same whatever `standard_conforming_strings` is. */
-const literal = (text: string) => {
-  const quoted = `'${text.replaceAll("'", "''")}'`
-  return quoted.includes("\\") ? `E${quoted.replaceAll("\\", "\\\\")}` : quoted
-}
 const textArray = (values: ReadonlyArray<string>) => `ARRAY[${values.map(literal).join(", ")}]::text[]`
 
 const json = (table: CapturedTable, row: string) =>

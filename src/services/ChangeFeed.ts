@@ -4,6 +4,7 @@ import type { SqlError } from "effect/sql"
 import type { EventType } from "../domain/EventType.ts"
 import { isMissingTable } from "./Database.ts"
 import { plain } from "./PgArray.ts"
+import { readableSlots } from "./Slots.ts"
 
 /** What a look at the events found. */
 export interface Look {
@@ -79,11 +80,7 @@ export class ChangeFeed extends Context.Service<ChangeFeed, {
             : yield* orNothing(sql.unsafe<Row>(lookQuery(slots), [seen ?? "1:1:", plain(tables)]))
           const first = rows[0]
           if (first === undefined || first.newest !== slots.at(-1)) {
-            const all = yield* sql<{ slot: number }>`SELECT slot FROM truss.slots
-              WHERE ${seen ?? null}::pg_snapshot IS NULL OR closed_xid IS NULL
-                OR closed_xid > pg_snapshot_xmin(${seen ?? null}::pg_snapshot)
-              ORDER BY slot`
-            slots = all.map((row) => row.slot)
+            slots = yield* readableSlots(sql, seen ?? null)
             continue
           }
           const changed = rows.flatMap((row) =>

@@ -1,13 +1,28 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { SqlError } from "effect/sql"
+import type { DeliveryState } from "../domain/DeliveryState.ts"
 import type { ChangeType } from "../domain/EventType.ts"
-import type { WebhookId } from "../domain/Webhook.ts"
+import { everyRow } from "../domain/RowKey.ts"
+import type { Ordering, WebhookId } from "../domain/Webhook.ts"
 import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
 import { attemptParameters, type AttemptRecord, counted, countedParameters, insertAttempts } from "./AttemptRecord.ts"
 import { isMissingTable } from "./Database.ts"
-import { eventColumns, type EventRow, pageQuery, type PageRow, type StoredEvent, toStored } from "./EventPageQuery.ts"
+import { dueChanges, dueParameters, type ParkedEvent } from "./DueRow.ts"
+import {
+  eventColumns,
+  type EventRow,
+  pageQuery,
+  type PageRow,
+  reachOf,
+  type StoredEvent,
+  toStored
+} from "./EventPageQuery.ts"
 import { plain } from "./PgArray.ts"
+import { selectFunctionName } from "./Selection.ts"
+import type { SigningSecrets } from "./Signing.ts"
+import { readableSlots } from "./Slots.ts"
+import { secretColumns, type SecretRow, toSecrets } from "./StoredSecrets.ts"
 
 /**
  * Where a webhook stands. Everything visible in `seen` was dealt with. While `target` is set, a backlog is read in
@@ -25,21 +40,33 @@ export interface Position {
 }
 
 /** What an actor needs to know of its webhook. */
-export interface ActorWebhook {
+export interface ActorWebhook extends SigningSecrets {
   readonly id: WebhookId
+  /** Another one whenever the settings are. */
+  readonly version: string
   readonly tableId: number
   readonly events: ReadonlyArray<ChangeType>
+  /** The SQL function that says which events fire; null: all do. */
+  readonly select: string | null
   /** JSON: since which snapshots event types that were added later are asked for. */
   readonly since: string
   /** How many snapshots of pauses and resumes the stored position has ahead of it. */
   readonly gaps: number
   readonly url: string
   readonly headers: WebhookHeaders
-  readonly secret: string | null
   readonly active: boolean
+  readonly ordering: Ordering
+  /** Where `ordering` is `row`: the columns of the table's primary key. */
+  readonly primaryKey: ReadonlyArray<string>
+  readonly rateLimit: number | null
   readonly concurrency: number
   readonly timeoutMs: number
   readonly maxAttempts: number
+  /** Milliseconds since 1970. */
+  readonly enabledAt: number
+  /** How many events somebody let it go past. */
+  readonly skips: number
+  readonly state: DeliveryState
 }
 
 /** The right to deliver for a webhook: an older epoch writes nothing any more. */
@@ -61,41 +88,91 @@ export interface EventPage {
   readonly more: boolean
 }
 
-export interface DueEvent extends StoredEvent {
-  /** The number of the attempt that is due, 2…. */
-  readonly attempt: number
+/** What an actor writes together. */
+export interface Batch {
+  readonly records: ReadonlyArray<AttemptRecord>
+  readonly parked: ReadonlyArray<ParkedEvent>
 }
 
-interface SettingsRow {
+export interface DueEvent extends StoredEvent {
+  /** The number of the attempt that is due. */
+  readonly attempt: number
+  /** The nonce of the attempt that a bulk replay repeats. */
+  readonly replayOf: number | null
+}
+
+interface SettingsRow extends SecretRow, StateRow {
   readonly table_id: number
   readonly since: string
   readonly gap_count: number
+  readonly selects: boolean
   readonly events: ReadonlyArray<ChangeType>
   readonly url: string
   readonly headers: string
-  readonly secret: string | null
   readonly active: boolean
+  readonly ordering: Ordering
+  readonly primary_key: ReadonlyArray<string>
+  readonly rate_limit: number | null
   readonly concurrency: number
   readonly timeout_ms: number
   readonly max_attempts: number
+  readonly enabled_at: number
+  readonly skips: number
+  readonly version: string
 }
 
-const settingsColumns = `w.table_id, w.events::text[] AS events, w.url, w.headers::text AS headers, w.secret, w.active,
-  w.concurrency, w.timeout_ms, w.max_attempts, c.since::text AS since, cardinality(c.gaps) AS gap_count`
+interface StateRow {
+  readonly fail_count: number
+  readonly failing_since: number | null
+  readonly last_failed_at: number | null
+  readonly opened_at: number | null
+}
+
+const ms = (column: string) => `round(extract(epoch FROM ${column}) * 1000)::float8`
+
+const stateColumns = `c.fail_count, ${ms("c.failing_since")} AS failing_since,
+  ${ms("c.last_failed_at")} AS last_failed_at, ${ms("c.opened_at")} AS opened_at`
+
+const toState = (row: StateRow): DeliveryState => ({
+  failCount: row.fail_count,
+  failingSince: row.failing_since,
+  lastFailedAt: row.last_failed_at,
+  openedAt: row.opened_at
+})
+
+const settingsColumns =
+  `w.updated_at::text AS version, w.table_id, w.columns IS NOT NULL OR w.filter IS NOT NULL AS selects,
+  w.events::text[] AS events, w.url, w.headers::text AS headers, ${secretColumns}, w.active, w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts,
+  (extract(epoch FROM w.enabled_at) * 1000)::float8 AS enabled_at, c.skips, ${stateColumns},
+  CASE WHEN w.ordering <> 'row' THEN '{}' ELSE ARRAY(
+    SELECT a.attname::text FROM truss.tables t JOIN pg_namespace n ON n.nspname = t.table_schema
+      JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = t.table_name
+      JOIN pg_index x ON x.indrelid = r.oid AND x.indisprimary
+      JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = ANY (x.indkey)
+    WHERE t.id = w.table_id ORDER BY array_position(x.indkey::int2[], a.attnum)) END AS primary_key,
+  c.since::text AS since, cardinality(c.gaps) AS gap_count`
 
 const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({
   id,
+  version: row.version,
   tableId: row.table_id,
   events: row.events,
+  select: row.selects ? selectFunctionName(id) : null,
   since: row.since,
   gaps: row.gap_count,
   url: row.url,
   headers: JSON.parse(row.headers) as WebhookHeaders,
-  secret: row.secret,
+  ...toSecrets(row),
   active: row.active,
+  ordering: row.ordering,
+  primaryKey: row.primary_key,
+  rateLimit: row.rate_limit,
   concurrency: row.concurrency,
   timeoutMs: row.timeout_ms,
-  maxAttempts: row.max_attempts
+  maxAttempts: row.max_attempts,
+  enabledAt: row.enabled_at,
+  skips: row.skips,
+  state: toState(row)
 })
 
 /** The state of the webhooks' actors: what they read, and what they write when they have delivered. */
@@ -104,28 +181,37 @@ export class Cursors extends Context.Service<Cursors, {
   acquire(id: WebhookId): Effect.Effect<Lease | undefined, SqlError.SqlError>
   /** The webhook as it is set now, for whoever has it already. */
   settings(id: WebhookId): Effect.Effect<ActorWebhook | undefined, SqlError.SqlError>
-  /** The next page of new events after a position; `undefined` when the server has crashed since the lease. */
-  page(lease: Lease, position: Position): Effect.Effect<EventPage | undefined, SqlError.SqlError>
+  /**
+   * The next page of new events after a position; none when the webhook's settings changed since they were read, or the
+   * server has crashed since the lease.
+   */
+  page(lease: Lease, position: Position): Effect.Effect<EventPage | "changed" | "crashed", SqlError.SqlError>
   /** Events whose retry is due by now, beside those that are in flight. */
   due(
     lease: Lease,
     limit: number,
     inFlight: ReadonlyArray<number>
   ): Effect.Effect<{ events: ReadonlyArray<DueEvent>; nextAt: number | null }, SqlError.SqlError>
-  /** Writes attempts, what is due of them, and the position, at once. False when another epoch has taken over. */
+  /**
+   * Writes attempts, what is due of them, what waits behind them, and the position, at once. Returns what the whole log
+   * says now; undefined when another epoch has taken over.
+   */
   commit(
     lease: Lease,
-    records: ReadonlyArray<AttemptRecord>,
+    batch: Batch,
     position: Position,
     gapsPassed: number
-  ): Effect.Effect<boolean, SqlError.SqlError>
+  ): Effect.Effect<DeliveryState | undefined, SqlError.SqlError>
   /** Whether an attempt is in the log: what to ask when a commit ended without an answer. */
   wasWritten(lease: Lease, record: AttemptRecord): Effect.Effect<boolean, SqlError.SqlError>
-  /** Appends attempts that no actor made; they count for `fail_count` and change nothing else. */
-  append(id: WebhookId, records: ReadonlyArray<AttemptRecord>): Effect.Effect<
-    boolean,
-    SqlError.SqlError
-  >
+  /**
+   * Appends attempts that no actor made; they count for `fail_count` and change nothing else. Says whether the circuit
+   * was open; undefined when there is no such webhook.
+   */
+  append(
+    id: WebhookId,
+    records: ReadonlyArray<AttemptRecord>
+  ): Effect.Effect<{ readonly wasOpen: boolean } | undefined, SqlError.SqlError>
 }>()("truss/services/Cursors") {
   static readonly layer = Layer.effect(
     Cursors,
@@ -133,20 +219,9 @@ export class Cursors extends Context.Service<Cursors, {
       const sql = yield* PgClient.PgClient
       let slots: ReadonlyArray<number> = []
 
-      const readSlots = Effect.map(
-        sql<{ slot: number }>`SELECT slot FROM truss.slots ORDER BY slot`,
-        (rows) => {
-          slots = rows.map((row) => row.slot)
-        }
-      )
-
-      // A slot that was closed before everything `seen` has no row that is new; asking costs more than reading two.
-      const slotsFor = (seen: string) =>
-        Effect.map(
-          sql<{ slot: number }>`SELECT slot FROM truss.slots
-            WHERE closed_xid IS NULL OR closed_xid > pg_snapshot_xmin(${seen}::pg_snapshot) ORDER BY slot`,
-          (rows) => rows.map((row) => row.slot)
-        )
+      const readSlots = Effect.map(readableSlots(sql, null), (read) => {
+        slots = read
+      })
 
       const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId) {
         yield* sql`INSERT INTO truss.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING`
@@ -190,7 +265,7 @@ export class Cursors extends Context.Service<Cursors, {
       })
 
       const page = Effect.fnUntraced(function*(lease: Lease, position: Position) {
-        const { id, tableId, events } = lease.webhook
+        const { events, id, select, tableId } = lease.webhook
         const bound = position.target ?? position.gaps[0] ?? null
         const paged = position.target !== null
         const check = paged ? position.afterSeq <= lease.boundary : position.live !== true
@@ -206,25 +281,27 @@ export class Cursors extends Context.Service<Cursors, {
         ]
         const since = lease.webhook.since !== "[]"
         while (true) {
-          const wanted = slots.length > 2 ? yield* slotsFor(position.seen) : slots
+          const wanted = slots.length > 2 ? yield* readableSlots(sql, position.seen) : slots
           const rows = wanted.length === 0
             ? []
-            : yield* sql.unsafe<PageRow>(pageQuery(wanted, { paged, check, since }), parameters).pipe(
+            : yield* sql.unsafe<PageRow>(pageQuery(wanted, { paged, check, since, select }), parameters).pipe(
               Effect.catchIf(isMissingTable, () => Effect.succeed<ReadonlyArray<PageRow>>([]))
             )
           if (rows.length === 0 || rows[0]!.newest !== wanted.at(-1)) {
             // A slot was dropped, or opened since: events that the snapshot sees may stand there.
+            if (wanted.length > 0) yield* Effect.sleep(5)
             yield* readSlots
             continue
           }
-          if (rows[0]!.incarnation !== lease.incarnation) return undefined
+          if (rows[0]!.incarnation !== lease.incarnation) return "crashed"
+          // Read by old settings, the position would move past events that are asked for by now.
+          if (rows[0]!.version !== lease.webhook.version) return "changed"
           const stored = rows[0]!.slot === null ? [] : rows.map((row) => toStored(row, tableId))
-          const more = stored.length > 0 && rows[0]!.total > stored.length
+          const { lastSeq, more } = reachOf(rows)
           const end = bound ?? rows[0]!.now
           const ownTarget = paged ? position.ownTarget === true : bound === null
-          if (more) {
-            const afterSeq = stored.at(-1)!.ref.seq
-            return { events: stored, more: true, next: { ...position, target: end, afterSeq, ownTarget } }
+          if (more && lastSeq !== null) {
+            return { events: stored, more, next: { ...position, target: end, afterSeq: lastSeq, ownTarget } }
           }
           const live = position.live === true || ownTarget
           const skips = end === position.gaps[0] && position.gaps.length > 1
@@ -242,69 +319,80 @@ export class Cursors extends Context.Service<Cursors, {
         }
       })
 
+      // What concerns every row waits for all before it, and all after it wait for it; other rows are parked meanwhile.
+      const eligible = (ordered: boolean) =>
+        ordered
+          ? `AND NOT EXISTS (SELECT FROM truss.due p
+              WHERE p.webhook_id = $1::uuid AND p.key = ${everyRow} AND p.event_seq < d.event_seq)
+            AND (d.key <> ${everyRow} OR NOT EXISTS (SELECT FROM truss.due p
+              WHERE p.webhook_id = $1::uuid AND p.event_seq < d.event_seq))`
+          : ""
+
+      const dueQuery = (ordered: boolean) => `
+        SELECT d.attempt, d.table_id, d.replay_of::float8 AS replay_of, ${eventColumns} FROM (
+          SELECT * FROM truss.due d WHERE d.webhook_id = $1::uuid AND d.at <= clock_timestamp()
+            AND d.event_seq <> ALL ($3::text::int8[]) ${eligible(ordered)}
+          ORDER BY ${ordered ? "d.event_seq" : "d.at"} LIMIT $2
+        ) d JOIN truss.events e ON e.slot = d.event_slot AND e.table_id = d.table_id AND e.seq = d.event_seq
+        ORDER BY ${ordered ? "d.event_seq" : "d.at"}`
+
+      const nextDueQuery = (ordered: boolean) => `
+        SELECT (extract(epoch FROM min(d.at)) * 1000)::float8 AS at FROM truss.due d
+        WHERE d.webhook_id = $1::uuid AND d.at < 'infinity' AND d.event_seq <> ALL ($2::text::int8[])
+          ${eligible(ordered)}`
+
       const due = Effect.fnUntraced(function*(lease: Lease, limit: number, inFlight: ReadonlyArray<number>) {
-        const rows = yield* sql.unsafe<EventRow & { attempt: number; table_id: number }>(
-          `SELECT d.attempt, d.table_id, ${eventColumns} FROM (
-            SELECT * FROM truss.due d WHERE d.webhook_id = $1::uuid AND d.at <= clock_timestamp()
-              AND d.event_seq <> ALL ($3::text::int8[])
-            ORDER BY d.at LIMIT $2
-          ) d JOIN truss.events e ON e.slot = d.event_slot AND e.table_id = d.table_id AND e.seq = d.event_seq
-          ORDER BY d.at`,
+        const ordered = lease.webhook.ordering !== "none"
+        const rows = yield* sql.unsafe<EventRow & { attempt: number; table_id: number; replay_of: number | null }>(
+          dueQuery(ordered),
           [lease.webhook.id, limit, plain(inFlight)]
         )
-        const [next] = yield* sql.unsafe<{ at: number | null }>(
-          `SELECT (extract(epoch FROM min(at)) * 1000)::float8 AS at FROM truss.due
-          WHERE webhook_id = $1::uuid AND event_seq <> ALL ($2::text::int8[])`,
-          [lease.webhook.id, plain([...inFlight, ...rows.map((row) => row.seq)])]
-        )
+        const [next] = yield* sql.unsafe<{ at: number | null }>(nextDueQuery(ordered), [
+          lease.webhook.id,
+          plain([...inFlight, ...rows.map((row) => row.seq)])
+        ])
         return {
-          events: rows.map((row) => ({ ...toStored(row, row.table_id), attempt: row.attempt })),
+          events: rows.map((row) => ({
+            ...toStored(row, row.table_id),
+            attempt: row.attempt,
+            replayOf: row.replay_of
+          })),
           nextAt: next?.at ?? null
         }
       })
 
       // The row of the cursor is locked before a number is drawn for the log, so the log of one webhook is numbered in
       // the order in which it becomes visible.
-      const commitQuery = `
+      const commitQuery = (ordered: boolean) => `
         WITH i AS MATERIALIZED (
-          SELECT EXISTS (SELECT FROM truss.incarnation WHERE token = $31::uuid) AS same
+          SELECT EXISTS (SELECT FROM truss.incarnation WHERE token = $30::uuid) AS same
         ), c AS (
           UPDATE truss.cursors SET ${counted},
-            seen = CASE WHEN i.same THEN $25::pg_snapshot ELSE seen END,
-            target = CASE WHEN i.same THEN $26::pg_snapshot ELSE target END,
-            after_seq = CASE WHEN i.same THEN $27::int8 ELSE after_seq END,
-            gaps = CASE WHEN i.same THEN gaps[$28::int4:] ELSE gaps END
-          FROM i WHERE webhook_id = $1::uuid AND epoch = $24::int8 RETURNING webhook_id
+            seen = CASE WHEN i.same THEN $26::pg_snapshot ELSE seen END,
+            target = CASE WHEN i.same THEN $27::pg_snapshot ELSE target END,
+            after_seq = CASE WHEN i.same THEN $28::int8 ELSE after_seq END,
+            gaps = CASE WHEN i.same THEN gaps[$29::int4:] ELSE gaps END
+          FROM i WHERE webhook_id = $1::uuid AND epoch = $25::int8
+          RETURNING webhook_id, fail_count, failing_since, last_failed_at, opened_at
         ), logged AS (${insertAttempts}
-        ), again AS (
-          INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at)
-          SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id,
-            r.attempt + CASE WHEN r.error = 'aborted' THEN 0 ELSE 1 END, r.at
-          FROM c, unnest($2::text::int8[], $4::text::int2[], $5::text::int4[], $8::text::int2[],
-            $13::text::text[], $15::text::timestamptz[]) AS r (event_seq, event_slot, table_id, attempt, error, at)
-          WHERE r.at IS NOT NULL
-          ON CONFLICT (webhook_id, event_seq, event_slot) DO UPDATE SET attempt = excluded.attempt, at = excluded.at
-        ), over AS (
-          DELETE FROM truss.due d USING c, unnest($29::text::int8[], $30::text::int2[]) AS r (event_seq, event_slot)
-          WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot
-        )
-        SELECT webhook_id FROM c`
+        ), ${dueChanges(ordered)}
+        SELECT ${stateColumns} FROM c`
 
       const appendQuery = `
         WITH c AS (
           UPDATE truss.cursors SET ${counted} WHERE webhook_id = $1::uuid RETURNING webhook_id
         ), logged AS (${insertAttempts}
         )
-        SELECT webhook_id FROM c`
+        SELECT (SELECT opened_at IS NOT NULL FROM truss.cursors WHERE webhook_id = $1::uuid) AS was_open FROM c`
 
       const commit = Effect.fnUntraced(function*(
         lease: Lease,
-        records: ReadonlyArray<AttemptRecord>,
+        { parked, records }: Batch,
         position: Position,
         gapsPassed: number
       ) {
-        const over = records.filter((record) => record.wasDue && record.nextAttemptAt === null)
-        const rows = yield* sql.unsafe(commitQuery, [
+        const ordered = lease.webhook.ordering !== "none"
+        const rows = yield* sql.unsafe<StateRow>(commitQuery(ordered), [
           lease.webhook.id,
           ...attemptParameters(records),
           ...countedParameters(records),
@@ -313,11 +401,10 @@ export class Cursors extends Context.Service<Cursors, {
           position.target,
           String(position.afterSeq),
           2 * gapsPassed + 1,
-          plain(over.map((record) => record.ref.seq)),
-          plain(over.map((record) => record.ref.slot)),
-          lease.incarnation
+          lease.incarnation,
+          ...dueParameters(records, parked, ordered)
         ])
-        return rows.length > 0
+        return rows[0] === undefined ? undefined : toState(rows[0])
       })
 
       const wasWritten = Effect.fnUntraced(function*(lease: Lease, record: AttemptRecord) {
@@ -332,12 +419,12 @@ export class Cursors extends Context.Service<Cursors, {
         id: WebhookId,
         records: ReadonlyArray<AttemptRecord>
       ) {
-        const rows = yield* sql.unsafe(appendQuery, [
+        const rows = yield* sql.unsafe<{ was_open: boolean }>(appendQuery, [
           id,
           ...attemptParameters(records),
           ...countedParameters(records)
         ])
-        return rows.length > 0
+        return rows[0] === undefined ? undefined : { wasOpen: rows[0].was_open }
       })
 
       return Cursors.of({ acquire, settings, page, due, commit, wasWritten, append })

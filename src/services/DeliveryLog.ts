@@ -1,11 +1,12 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { Outcome } from "../domain/Attempt.ts"
-import { type AttemptRef, decodeAttemptId, encodeAttemptId } from "../domain/AttemptRef.ts"
+import { type AttemptRef, decodeAttemptId } from "../domain/AttemptRef.ts"
 import { type DatabaseUnavailable, InvalidParameter, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
-import { decodeEventId, encodeEventId } from "../domain/EventRef.ts"
+import { decodeEventId } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
+import { attemptColumns, type AttemptRow, entryJson } from "./AttemptRow.ts"
 import { orUnavailable } from "./Database.ts"
 
 /** What `GET /webhooks/{id}/logs` can ask for. Times are ISO 8601; `from` is inclusive, `to` is not. */
@@ -23,57 +24,12 @@ export interface LogQuery {
 /** A page stops early when the payloads on it reach this many bytes; `next_cursor` goes on from there. */
 const pageBytes = 16 * 1048576
 
-interface Row {
-  readonly seq: number
-  readonly nonce: number
-  readonly webhook_id: string
-  readonly event_slot: number
-  readonly event_seq: number
-  readonly event_at: number
-  readonly table_id: number
-  readonly event_type: EventType
-  readonly attempt: number
-  readonly status_code: number | null
-  readonly response_body: string | null
-  readonly latency_ms: number
-  readonly error: string | null
-  readonly outcome: Outcome
-  readonly next_attempt_at: Date | null
-  readonly replay_of: number | null
-  readonly created_at: Date
+interface Row extends AttemptRow {
   readonly body: string | null
   readonly total: number
 }
 
-/** The entry as JSON, its payload the very bytes that were sent. */
-const toJson = (row: Row): string => {
-  const head = JSON.stringify({
-    id: encodeAttemptId({ eventSeq: row.event_seq, nonce: row.nonce }),
-    webhook_id: row.webhook_id,
-    event_id: encodeEventId({ slot: row.event_slot, tableId: row.table_id, seq: row.event_seq, at: row.event_at }),
-    event_type: row.event_type,
-    attempt: row.attempt
-  })
-  const tail = JSON.stringify({
-    status_code: row.status_code,
-    response_body: row.response_body,
-    latency_ms: row.latency_ms,
-    error: row.error,
-    outcome: row.outcome,
-    next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
-    replay_of: row.replay_of === null
-      ? null
-      : encodeAttemptId({ eventSeq: row.event_seq, nonce: row.replay_of }),
-    created_at: row.created_at.toISOString()
-  })
-  return `${head.slice(0, -1)},"payload":${row.body ?? "null"},${tail.slice(1)}`
-}
-
-const selected = `a.seq::float8 AS seq, a.nonce::float8 AS nonce, a.webhook_id::text, a.event_slot,
-  a.event_seq::float8 AS event_seq, (extract(epoch FROM a.event_at) * 1000000)::float8 AS event_at, a.table_id,
-  a.event_type::text AS event_type, a.attempt, a.status_code, a.response_body,
-  round(a.latency_ms::numeric, 2)::float8 AS latency_ms, a.error, a.outcome::text AS outcome, a.next_attempt_at,
-  a.replay_of::float8 AS replay_of, a.created_at`
+const toJson = (row: Row) => entryJson(row, row.body)
 
 const withBody = `LEFT JOIN LATERAL (
     SELECT e.body FROM truss.events e
@@ -96,7 +52,7 @@ const listQuery = `
       sum(coalesce(octet_length(e.body), 0)) OVER (ORDER BY a.seq DESC) - coalesce(octet_length(e.body), 0) AS before
     FROM page a ${withBody}
   )
-  SELECT ${selected}, a.body, a.total::float8 AS total FROM sized a
+  SELECT ${attemptColumns}, a.body, a.total::float8 AS total FROM sized a
   WHERE a.before < ${pageBytes} ORDER BY a.seq DESC`
 
 /** The delivery that a replay repeats. */
@@ -167,7 +123,7 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
         const ref = decodeAttemptId(logId)
         if (ref === undefined) return yield* new LogEntryNotFound({ id: logId })
         const [row] = yield* sql.unsafe<Row>(
-          `SELECT ${selected}, e.body, 1::float8 AS total FROM truss.attempts a ${withBody}
+          `SELECT ${attemptColumns}, e.body, 1::float8 AS total FROM truss.attempts a ${withBody}
           WHERE a.webhook_id = $1::uuid AND a.event_seq = $2::int8 AND a.nonce = $3::int8`,
           [webhookId, String(ref.eventSeq), String(ref.nonce)]
         )

@@ -1,6 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Effect, Layer, Random } from "effect"
-import { type Answer, type AttemptError, isSuccess } from "../domain/Attempt.ts"
+import { Clock, Context, Effect, Layer, PubSub, Random } from "effect"
+import { type AttemptError, isSuccess } from "../domain/Attempt.ts"
 import { encodeAttemptId, nonceLimit } from "../domain/AttemptRef.ts"
 import { type DatabaseUnavailable, type LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
 import type { EventRef } from "../domain/EventRef.ts"
@@ -9,7 +9,9 @@ import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Cursors } from "./Cursors.ts"
 import { orUnavailable } from "./Database.ts"
 import { DeliveryLog } from "./DeliveryLog.ts"
-import { type Delivery, type Send, Sender } from "./Sender.ts"
+import { attempt, type Send, Sender } from "./Sender.ts"
+import { secretColumns, type SecretRow, toSecrets } from "./StoredSecrets.ts"
+import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
 export interface TestResult {
   readonly log_id: string
@@ -36,32 +38,26 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       const cursors = yield* Cursors
       const log = yield* DeliveryLog
       const sender = yield* Sender
+      const changes = yield* WebhookChanges
 
       const endpoint = Effect.fnUntraced(function*(id: string) {
         if (!isWebhookId(id)) return yield* new WebhookNotFound({ id })
-        const [row] = yield* sql<{
-          table_id: number
-          url: string
-          headers: string
-          secret: string | null
-          timeout_ms: number
-        }>`SELECT table_id, url, headers::text AS headers, secret, timeout_ms FROM truss.webhooks
-          WHERE id = ${id}::text::uuid`
+        const [row] = yield* sql.unsafe<
+          SecretRow & { table_id: number; url: string; headers: string; timeout_ms: number }
+        >(
+          `SELECT w.table_id, w.url, w.headers::text AS headers, ${secretColumns}, w.timeout_ms FROM truss.webhooks w
+          WHERE w.id = $1::uuid`,
+          [id]
+        )
         if (row === undefined) return yield* new WebhookNotFound({ id })
         const send = sender.to({
           url: row.url,
           headers: JSON.parse(row.headers),
-          secret: row.secret,
+          ...toSecrets(row),
           timeoutMs: row.timeout_ms
         })
         return { id, tableId: row.table_id, send }
       })
-
-      const post = (send: Send, delivery: Delivery) =>
-        Effect.callback<Answer>((resume) => {
-          const cancel = send(delivery, (answer) => resume(Effect.succeed(answer)))
-          return Effect.sync(cancel)
-        })
 
       /** Sends once and appends what came of it: a manual delivery is never retried. */
       const deliver = Effect.fnUntraced(function*(
@@ -71,7 +67,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       ) {
         const nonce = yield* Random.nextIntBetween(0, nonceLimit)
         const createdAt = yield* Clock.currentTimeMillis
-        const answer = yield* post(target.send, { ...event, nonce })
+        const answer = yield* attempt(target.send, { ...event, nonce })
         const outcome = isSuccess(answer) ? "success" as const : "failed" as const
         const record = {
           ref: event.ref,
@@ -86,10 +82,17 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
           outcome,
           nextAttemptAt: null,
           replayOf,
-          wasDue: false
+          wasDue: false,
+          probe: false,
+          keys: []
         }
         const written = yield* cursors.append(target.id, [record])
-        if (!written) return yield* new WebhookNotFound({ id: target.id })
+        if (written === undefined) return yield* new WebhookNotFound({ id: target.id })
+        // Its circuit is closed now, and its actor does not know.
+        if (written.wasOpen && outcome === "success" && event.eventType !== "TEST") {
+          yield* announce(sql, target.id)
+          yield* PubSub.publish(changes, target.id)
+        }
         return { logId: encodeAttemptId({ eventSeq: event.ref.seq, nonce }), answer }
       })
 

@@ -1,18 +1,26 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Metric } from "effect"
 import { withPartition } from "./CaptureFunctions.ts"
 
 /** Partitions are at most this many days wide, and about sixteen are kept whatever the time of retention is. */
 const slotDays = (retentionDays: number): number => Math.max(1, Math.ceil(retentionDays / 14))
+
+/** Partitions that are kept although their time of retention is over. */
+export const partitionsPastRetention = Metric.gauge("truss_partitions_past_retention", {
+  description: "Partitions kept past their retention, because a retry or a webhook's position still needs them"
+})
 
 /**
  * The partitions ("slots") of `truss.events` and `truss.attempts`. The capture functions name the newest one, so that
  * writers lock nothing else: opening the next one is replacing the functions, dropping an old one concerns readers only.
  */
 export class Partitions extends Context.Service<Partitions, {
-  /** Opens the first slot if there is none. */
+  /** Opens a slot if there is none to write to. */
   readonly ensure: Effect.Effect<void>
-  /** Opens the next slot when it is time, closes those that no transaction can write to, drops what is past retention. */
+  /**
+   * Opens the next slot when it is time, closes those that no transaction can write to, drops what is past retention and
+   * not needed any more, and forgets what somebody dropped or emptied by hand.
+   */
   rotate(retentionDays: number): Effect.Effect<void>
   /** Opens the next slot now. */
   readonly open: Effect.Effect<number>
@@ -51,8 +59,45 @@ export class Partitions extends Context.Service<Partitions, {
         return slot
       }))
 
+      const stands = sql`to_regclass('truss.events_' || slot) IS NOT NULL
+        AND to_regclass('truss.attempts_' || slot) IS NOT NULL`
+
       const ensure = Effect.gen(function*() {
-        if ((yield* newest) === undefined) yield* openNext
+        const rows = yield* sql`SELECT FROM truss.slots s
+          WHERE slot = (SELECT max(slot) FROM truss.slots) AND ${stands}`
+        if (rows.length === 0) yield* openNext
+      })
+
+      const forgetDropped = Effect.gen(function*() {
+        const gone = yield* sql<{ slot: number; webhooks: ReadonlyArray<string> }>`
+          DELETE FROM truss.slots s WHERE to_regclass('truss.events_' || slot) IS NULL
+          RETURNING slot, ARRAY(
+            SELECT c.webhook_id::text FROM truss.cursors c
+            WHERE s.closed_xid IS NULL OR pg_snapshot_xmin(c.seen) < s.closed_xid
+          ) AS webhooks`
+        for (const { slot, webhooks } of gone) {
+          yield* Effect.logWarning(
+            "somebody dropped a partition: webhooks that may not have read all of it go on with the oldest event left",
+            { slot, webhooks }
+          )
+        }
+      })
+
+      const forgetDue = Effect.gen(function*() {
+        const gone = yield* sql<{ webhook: string; events: number }>`
+          WITH gone AS (
+            DELETE FROM truss.due d
+            WHERE NOT EXISTS (SELECT FROM truss.events e
+              WHERE e.slot = d.event_slot AND e.table_id = d.table_id AND e.seq = d.event_seq)
+            RETURNING webhook_id
+          )
+          SELECT webhook_id::text AS webhook, count(*)::float8 AS events FROM gone GROUP BY 1`
+        for (const { events, webhook } of gone) {
+          yield* Effect.logWarning("events that were due are not stored any more: they are not sent", {
+            webhook,
+            events
+          })
+        }
       })
 
       // A transaction has its xid before its trigger looks the function up, and sessions notice the new function at
@@ -82,17 +127,21 @@ export class Partitions extends Context.Service<Partitions, {
           yield* sql`SET LOCAL lock_timeout = '2s'`
           yield* sql`DELETE FROM truss.slots WHERE slot = ${slot}`
           yield* sql.unsafe(`DROP TABLE truss.events_${slot}`)
-          yield* sql.unsafe(`DROP TABLE truss.attempts_${slot}`)
+          yield* sql.unsafe(`DROP TABLE IF EXISTS truss.attempts_${slot}`)
         }))
 
       const rotate = Effect.fn("Partitions.rotate")(function*(retentionDays: number) {
+        yield* ensure
+        yield* forgetDropped
         const last = yield* newest
         if ((last?.age ?? 0) >= slotDays(retentionDays)) {
           yield* Effect.logInfo("opened a partition", { slot: yield* openNext })
         }
         yield* close
+        let kept = 0
         for (const { slot, needed } of yield* expired(retentionDays)) {
           if (needed) {
+            kept++
             yield* Effect.logWarning(
               "kept a partition past its retention: a webhook still has to deliver events from it",
               { slot }
@@ -102,6 +151,8 @@ export class Partitions extends Context.Service<Partitions, {
           yield* drop(slot)
           yield* Effect.logInfo("dropped a partition past its retention", { slot })
         }
+        yield* Metric.update(partitionsPastRetention, kept)
+        yield* forgetDue
       })
 
       return Partitions.of({

@@ -7,7 +7,7 @@ import type { Answer, AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
-import { makeSigner } from "./Signing.ts"
+import { makeSign, type SigningSecrets } from "./Signing.ts"
 import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
@@ -18,11 +18,17 @@ const keptBytes = 1024
 const drainedBytes = 65_536
 
 /** What a webhook's deliveries have in common. */
-export interface Endpoint {
+export interface Endpoint extends SigningSecrets {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  readonly secret: string | null
   readonly timeoutMs: number
+}
+
+/** One request: its id by Standard Webhooks, its bytes, and headers of its own, names and values in turn. */
+export interface Message {
+  readonly id: string
+  readonly body: string
+  readonly headers: ReadonlyArray<string>
 }
 
 /** One delivery: the event's bytes as they are stored, and the number its log entry will have. */
@@ -36,7 +42,13 @@ export interface Delivery {
 export type Done = (answer: Answer) => void
 
 /** Starts an attempt; the returned function ends it early, without an answer. */
-export type Send = (delivery: Delivery, done: Done) => () => void
+export type SendOne<A> = (what: A, done: Done) => () => void
+export type Send = SendOne<Delivery>
+export type SendMessage = SendOne<Message>
+
+/** One attempt as an effect, for whoever waits for its answer. */
+export const attempt = <A>(send: SendOne<A>, what: A): Effect.Effect<Answer> =>
+  Effect.callback((resume) => Effect.sync(send(what, (answer) => resume(Effect.succeed(answer)))))
 
 const refusals: Record<string, AttemptError> = {
   ECONNREFUSED: "connection_refused",
@@ -75,11 +87,11 @@ export const toAttemptError = (error: unknown): AttemptError => {
   return "connection_reset"
 }
 
-/** How one webhook's requests look; made once, used for each. */
-const makeSend = (endpoint: Endpoint, transports: Transports): Send => {
+/** How an endpoint's requests look; made once, used for each. */
+const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
   const url = new URL(endpoint.url)
   let post = transports.first.to(url)
-  const signer = endpoint.secret === null ? undefined : makeSigner(endpoint.secret)
+  const sign = makeSign(endpoint)
   const own = Object.entries(endpoint.headers)
   const common = [
     ...(own.some(([name]) => name.toLowerCase() === "user-agent") ? [] : ["User-Agent", `Truss-Webhooks/${version}`]),
@@ -89,28 +101,11 @@ const makeSend = (endpoint: Endpoint, transports: Transports): Send => {
     "Content-Type",
     "application/json"
   ]
-  return (delivery, done) => {
+  return ({ body, headers: more, id }, done) => {
     const started = performance.now()
-    const id = encodeEventId(delivery.ref)
-    const timestamp = Math.floor(Date.now() / 1000)
-    const headers = common.concat([
-      "X-Truss-Event",
-      delivery.eventType,
-      "X-Truss-Delivery",
-      encodeAttemptId({ eventSeq: delivery.ref.seq, nonce: delivery.nonce }),
-      "webhook-id",
-      id,
-      "webhook-timestamp",
-      String(timestamp)
-    ])
-    if (signer !== undefined) {
-      headers.push(
-        "X-Truss-Signature",
-        signer.body(delivery.body),
-        "webhook-signature",
-        signer.standard(id, timestamp, delivery.body)
-      )
-    }
+    const now = Date.now()
+    const headers = common.concat(more, ["webhook-id", id, "webhook-timestamp", String(Math.floor(now / 1000))])
+    sign(headers, id, now, body)
     const chunks: Array<Buffer> = []
     let size = 0
     let status = 0
@@ -137,7 +132,7 @@ const makeSend = (endpoint: Endpoint, transports: Transports): Send => {
       retryAfter = null
       end(null, null, toAttemptError(error))
     }
-    const abort = post(headers, delivery.body, {
+    const abort = post(headers, body, {
       onHeaders: (code, after, length) => {
         status = code
         retryAfter = after
@@ -170,6 +165,12 @@ const makeSend = (endpoint: Endpoint, transports: Transports): Send => {
   }
 }
 
+const toMessage = ({ body, eventType, nonce, ref }: Delivery): Message => ({
+  id: encodeEventId(ref),
+  body,
+  headers: ["X-Truss-Event", eventType, "X-Truss-Delivery", encodeAttemptId({ eventSeq: ref.seq, nonce })]
+})
+
 interface Transports {
   readonly first: Transport
   /** Made when it is needed. */
@@ -188,6 +189,8 @@ const toText = (chunks: ReadonlyArray<Buffer>): string =>
 export class Sender extends Context.Service<Sender, {
   /** How deliveries to this endpoint are sent. */
   to(endpoint: Endpoint): Send
+  /** How anything else is sent there. */
+  messages(endpoint: Endpoint): SendMessage
 }>()("truss/services/Sender") {
   static readonly layer = Layer.effect(
     Sender,
@@ -200,7 +203,14 @@ export class Sender extends Context.Service<Sender, {
       yield* Effect.addFinalizer(() => Effect.sync(() => open.forEach((transport) => transport.close())))
       const first = opened(process.versions["bun"] === undefined ? undiciTransport() : nodeTransport())
       const transports: Transports = { first, second: () => open[1] ?? opened(nodeTransport()) }
-      return Sender.of({ to: (endpoint) => makeSend(endpoint, transports) })
+      const messages = (endpoint: Endpoint) => makeSend(endpoint, transports)
+      return Sender.of({
+        to: (endpoint) => {
+          const send = messages(endpoint)
+          return (delivery, done) => send(toMessage(delivery), done)
+        },
+        messages
+      })
     })
   )
 }

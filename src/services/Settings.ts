@@ -1,5 +1,8 @@
 import { Config, ConfigProvider, Context, Effect, Layer, type LogLevel, Option, Redacted, Schema } from "effect"
 import { isIP } from "node:net"
+import { EndpointUrl } from "../domain/Webhook.ts"
+
+const decodeEndpointUrl = Schema.decodeUnknownOption(EndpointUrl)
 
 /** Every invalid setting at once. `faults` are lines for people: the setting's name and what is allowed. */
 export class InvalidSettings extends Schema.TaggedError<InvalidSettings>()("InvalidSettings", {
@@ -77,6 +80,24 @@ const Days: Kind<number> = {
   }
 }
 
+const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+const Span: Kind<number> = {
+  allowed: `a time such as "5 days", "12 hours", "30 minutes", "90 seconds", "5d" or "12h"`,
+  parse: (text) => {
+    const match = /^(\d{1,7}) *(d|h|m|s|days?|hours?|minutes?|seconds?)$/i.exec(text.trim())
+    if (match === null) return undefined
+    const ms = Number(match[1]) * unitMs[match[2]![0]!.toLowerCase() as keyof typeof unitMs]
+    return ms > 0 ? ms : undefined
+  }
+}
+
+const AlertUrl: Kind<string> = {
+  allowed: "an http or https URL without credentials",
+  secret: true,
+  parse: (text) => Option.isSome(decodeEndpointUrl(text)) ? text : undefined
+}
+
 const Switch = choice({ true: true, false: false }, "true or false")
 
 const Level = choice<LogLevel.LogLevel>(
@@ -110,6 +131,8 @@ export interface SettingsShape {
   readonly retentionDays: number
   /** Bytes. */
   readonly maxPayload: number
+  readonly disableAfterMs: number
+  readonly alertUrl: string | undefined
   readonly logLevel: LogLevel.LogLevel | undefined
   readonly logFormat: "pretty" | "json" | undefined
   readonly otlpEndpoint: string | undefined
@@ -128,7 +151,9 @@ const known = new Set([
   "TRUSS_API_KEY",
   "TRUSS_CONCURRENCY",
   "TRUSS_RETENTION",
-  "TRUSS_MAX_PAYLOAD"
+  "TRUSS_MAX_PAYLOAD",
+  "TRUSS_DISABLE_AFTER",
+  "TRUSS_ALERT_URL"
 ])
 
 // The provider shows names as a tree whose branches are the parts between underscores.
@@ -173,6 +198,8 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const concurrency = yield* setting("TRUSS_CONCURRENCY", wholeNumber(1, 10_000))
   const retentionDays = yield* setting("TRUSS_RETENTION", Days)
   const maxPayload = yield* setting("TRUSS_MAX_PAYLOAD", wholeNumber(1, 268_435_456, " of bytes"))
+  const disableAfterMs = yield* setting("TRUSS_DISABLE_AFTER", Span)
+  const alertUrl = yield* setting("TRUSS_ALERT_URL", AlertUrl)
   const logLevel = yield* setting("LOG_LEVEL", Level)
   const logFormat = yield* setting("LOG_FORMAT", choice({ pretty: "pretty", json: "json" }, "pretty or json"))
   const otlpEndpoint = yield* setting("OTEL_EXPORTER_OTLP_ENDPOINT", HttpUrl)
@@ -193,6 +220,8 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     concurrency: concurrency ?? 256,
     retentionDays: retentionDays ?? 7,
     maxPayload: maxPayload ?? 1_048_576,
+    disableAfterMs: disableAfterMs ?? 432_000_000,
+    alertUrl,
     logLevel,
     logFormat,
     otlpEndpoint,

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey } from "node:crypto"
+import { createHmac, createSecretKey, randomBytes } from "node:crypto"
 
 /**
  * The key of a Standard Webhooks signature: the bytes behind `whsec_` when they are base64 of 24–64 bytes, else the
@@ -28,5 +28,49 @@ export const makeSigner = (secret: string): Signer => {
     body: (body) => createHmac("sha256", plainKey).update(body).digest("hex"),
     standard: (id, timestamp, body) =>
       "v1," + createHmac("sha256", key).update(`${id}.${timestamp}.`).update(body).digest("base64")
+  }
+}
+
+/** A secret that suits both signatures and every library: 32 random bytes. */
+export const generateSecret = (): string => `whsec_${randomBytes(32).toString("base64")}`
+
+/** The secret before the last rotation, which signs too until `until`, in milliseconds since 1970. */
+export interface PreviousSecret {
+  readonly secret: string
+  readonly until: number
+}
+
+/** What deliveries are signed by. */
+export interface SigningSecrets {
+  readonly secret: string | null
+  readonly previousSecret: PreviousSecret | null
+}
+
+/** Adds the signatures of a request that is made at `nowMs` to its headers, which are names and values in turn. */
+export type Sign = (headers: Array<string>, id: string, nowMs: number, body: string) => void
+
+/** Signs with the secret, and during the overlap after a rotation with both, the newer one first. */
+export const makeSign = ({ previousSecret, secret }: SigningSecrets): Sign => {
+  if (secret === null) return () => {}
+  const signer = makeSigner(secret)
+  let previous = previousSecret === null
+    ? undefined
+    : { signer: makeSigner(previousSecret.secret), until: previousSecret.until }
+  return (headers, id, nowMs, body) => {
+    const timestamp = Math.floor(nowMs / 1000)
+    const standard = signer.standard(id, timestamp, body)
+    if (previous !== undefined && nowMs >= previous.until) previous = undefined
+    if (previous === undefined) {
+      headers.push("X-Truss-Signature", signer.body(body), "webhook-signature", standard)
+    } else {
+      headers.push(
+        "X-Truss-Signature",
+        signer.body(body),
+        "X-Truss-Signature-Previous",
+        previous.signer.body(body),
+        "webhook-signature",
+        `${standard} ${previous.signer.standard(id, timestamp, body)}`
+      )
+    }
   }
 }

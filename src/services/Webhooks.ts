@@ -3,8 +3,10 @@ import { Clock, Context, Effect, Layer, PubSub } from "effect"
 import { circuitOf, nextProbeAt } from "../domain/DeliveryState.ts"
 import {
   type DatabaseUnavailable,
+  type InvalidFilter,
   InvalidParameter,
   type TableLocked,
+  type TableMismatch,
   type TableNotWatchable,
   WebhookNotFound
 } from "../domain/Errors.ts"
@@ -20,10 +22,14 @@ import {
   type WebhookPatch
 } from "../domain/Webhook.ts"
 import { maskedValue, type WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import { Audit } from "./Audit.ts"
+import { backlog } from "./Backlog.ts"
 import { Capture, withTriggerLock } from "./Capture.ts"
 import { orUnavailable } from "./Database.ts"
 import { plain, texts } from "./PgArray.ts"
+import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
 import { lookUpTable } from "./WatchedTable.ts"
+import { announce, markPauseOrResume, WebhookChanges } from "./WebhookChanges.ts"
 
 /** One page of a list, newest last for webhooks, newest first for logs. */
 export interface WebhookPage {
@@ -37,13 +43,6 @@ export interface WebhookQuery {
   /** `orders` or `public.orders`. */
   readonly table?: string | undefined
   readonly active?: boolean | undefined
-}
-
-/** Tells the parts of this process that a webhook was created, changed or deleted. Other processes hear it by NOTIFY. */
-export class WebhookChanges extends Context.Service<WebhookChanges, PubSub.PubSub<WebhookId>>()(
-  "truss/services/WebhookChanges"
-) {
-  static readonly layer = Layer.effect(WebhookChanges, PubSub.sliding<WebhookId>(4096))
 }
 
 interface Row {
@@ -79,7 +78,7 @@ interface Row {
 const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w.events::text[], w.url,
   w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.columns,
   w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts, c.fail_count,
-  c.last_failed_at, c.opened_at, (SELECT count(*) FROM truss.due d WHERE d.webhook_id = w.id)::float8 AS backlog, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
+  c.last_failed_at, c.opened_at, ${backlog} AS backlog, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
   (extract(epoch FROM w.created_at) * 1000000)::int8::text AS position`
 const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
 
@@ -133,6 +132,12 @@ const mergeHeaders = (next: WebhookHeaders, now: WebhookHeaders): WebhookHeaders
   )
 }
 
+/** What the audit says of a webhook that is made or deleted. */
+const tableOf = ({ name, table_name, table_schema }: Pick<Webhook, "name" | "table_name" | "table_schema">) => ({
+  name,
+  table: `${table_schema}.${table_name}`
+})
+
 const encodeCursor = (row: Row): string => Buffer.from(`${row.position} ${row.id}`).toString("base64url")
 
 const decodeCursor = (cursor: string): Effect.Effect<readonly [string, string], InvalidParameter> => {
@@ -142,15 +147,18 @@ const decodeCursor = (cursor: string): Effect.Effect<readonly [string, string], 
     : Effect.fail(new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" }))
 }
 
+/** What is wrong with a webhook that fits its schema. */
+type Refusal = TableNotWatchable | InvalidFilter | TableMismatch
+
 /** The registered webhooks. Creating, changing and deleting installs and drops triggers, and tells the dispatcher. */
 export class Webhooks extends Context.Service<Webhooks, {
-  create(input: WebhookCreate): Effect.Effect<Webhook, TableNotWatchable | TableLocked | DatabaseUnavailable>
+  create(input: WebhookCreate): Effect.Effect<Webhook, Refusal | TableLocked | DatabaseUnavailable>
   list(query: WebhookQuery): Effect.Effect<WebhookPage, InvalidParameter | DatabaseUnavailable>
   get(id: string): Effect.Effect<Webhook, WebhookNotFound | DatabaseUnavailable>
   patch(
     id: string,
     input: WebhookPatch
-  ): Effect.Effect<Webhook, WebhookNotFound | TableNotWatchable | TableLocked | DatabaseUnavailable>
+  ): Effect.Effect<Webhook, WebhookNotFound | Refusal | TableLocked | DatabaseUnavailable>
   remove(id: string): Effect.Effect<void, WebhookNotFound | TableLocked | DatabaseUnavailable>
 }>()("truss/services/Webhooks") {
   static readonly layer = Layer.effect(
@@ -158,10 +166,10 @@ export class Webhooks extends Context.Service<Webhooks, {
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
       const capture = yield* Capture
+      const audit = yield* Audit
       const changes = yield* WebhookChanges
       const scope = yield* Effect.scope
 
-      const announce = (id: WebhookId) => sql`SELECT pg_notify('truss', ${`webhook ${id}`})`
       const tell = (id: WebhookId) => PubSub.publish(changes, id)
 
       const byId = (id: WebhookId) =>
@@ -172,8 +180,10 @@ export class Webhooks extends Context.Service<Webhooks, {
 
       const known = (id: string) => isWebhookId(id) ? Effect.succeed(id) : Effect.fail(new WebhookNotFound({ id }))
 
+      const lookUp = (schema: string, name: string) =>
+        Effect.provideService(lookUpTable(schema, name), PgClient.PgClient, sql)
+
       const tableId = Effect.fnUntraced(function*(schema: string, name: string) {
-        yield* Effect.provideService(lookUpTable(schema, name), PgClient.PgClient, sql)
         const [row] = yield* sql<{ id: number }>`
           INSERT INTO truss.tables (table_schema, table_name) VALUES (${schema}, ${name})
           ON CONFLICT (table_schema, table_name) DO UPDATE SET table_name = excluded.table_name RETURNING id`
@@ -185,6 +195,7 @@ export class Webhooks extends Context.Service<Webhooks, {
           sql,
           `${input.table_schema}.${input.table_name}`,
           Effect.gen(function*() {
+            yield* checkSelection(sql, yield* lookUp(input.table_schema, input.table_name), input)
             const table = yield* tableId(input.table_schema, input.table_name)
             const [row] = yield* sql<{ id: WebhookId }>`
               INSERT INTO truss.webhooks
@@ -204,7 +215,9 @@ export class Webhooks extends Context.Service<Webhooks, {
               SELECT ${id}::text::uuid, pg_current_snapshot(),
                 CASE WHEN ${input.active} THEN '{}' ELSE ARRAY[pg_current_snapshot()] END`
             yield* capture.sync(table)
-            yield* announce(id)
+            yield* syncSelections(sql, id)
+            yield* audit.record({ action: "webhook.created", webhookId: id, detail: tableOf(input) })
+            yield* announce(sql, id)
             return yield* byId(id)
           })
         ).pipe(
@@ -247,6 +260,8 @@ export class Webhooks extends Context.Service<Webhooks, {
         yield* sql`
           UPDATE truss.webhooks SET table_id = ${table}, headers = ${headers}::text::json,
             secret = ${input.secret === undefined ? stored!.secret : input.secret},
+            previous_secret = CASE WHEN ${input.secret === undefined} THEN previous_secret END,
+            previous_secret_until = CASE WHEN ${input.secret === undefined} THEN previous_secret_until END,
             name = coalesce(${input.name ?? null}::text, name),
             url = coalesce(${input.url ?? null}::text, url),
             events = coalesce(${
@@ -303,11 +318,12 @@ export class Webhooks extends Context.Service<Webhooks, {
             yield* sql`SELECT FROM truss.webhooks WHERE id = ${webhookId}::text::uuid FOR UPDATE`
             const now = yield* byId(webhookId)
             const moves = schema !== now.table_schema || name !== now.table_name
+            const wanted = moves ? { ...toWebhook(now, 0), ...input } : input
+            if (moves || asksOfTable(input)) yield* checkSelection(sql, yield* lookUp(schema, name), wanted)
             const table = moves ? yield* tableId(schema, name) : now.table_id
             yield* write(webhookId, input, table)
             if (input.active !== undefined && input.active !== now.active) {
-              yield* sql`UPDATE truss.cursors SET gaps = gaps || pg_current_snapshot()
-                WHERE webhook_id = ${webhookId}::text::uuid`
+              yield* markPauseOrResume(sql, webhookId)
             }
             const added = (input.events ?? []).filter((event) => !now.events.includes(event))
             if (added.length > 0) yield* askFrom(webhookId, added)
@@ -318,7 +334,12 @@ export class Webhooks extends Context.Service<Webhooks, {
               yield* Effect.catchTag(capture.sync(now.table_id), "TableNotWatchable", () => Effect.void)
             }
             if (moves || input.events !== undefined || input.active === true) yield* capture.sync(table)
-            yield* announce(webhookId)
+            if (moves || input.columns !== undefined || input.filter !== undefined) {
+              yield* syncSelections(sql, webhookId)
+            }
+            const fields = Object.keys(input)
+            if (fields.length > 0) yield* audit.record({ action: "webhook.updated", webhookId, detail: { fields } })
+            yield* announce(sql, webhookId)
             return yield* byId(webhookId)
           })
         )
@@ -335,7 +356,9 @@ export class Webhooks extends Context.Service<Webhooks, {
           Effect.gen(function*() {
             yield* sql`DELETE FROM truss.webhooks WHERE id = ${webhookId}::text::uuid`
             yield* Effect.catchTag(capture.sync(before.table_id), "TableNotWatchable", () => Effect.void)
-            yield* announce(webhookId)
+            yield* syncSelections(sql, webhookId)
+            yield* audit.record({ action: "webhook.deleted", webhookId, detail: tableOf(before) })
+            yield* announce(sql, webhookId)
           })
         )
         yield* tell(webhookId)

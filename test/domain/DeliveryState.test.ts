@@ -10,6 +10,7 @@ const Entry = Schema.Struct({
   took: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5_000 }))
 })
 const Log = Schema.Array(Entry)
+const Time = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3_000 }))
 
 const toLog = (entries: ReadonlyArray<typeof Entry.Type>): ReadonlyArray<DeliveryState.Folded> => {
   let now = 1_000_000
@@ -86,5 +87,29 @@ describe("DeliveryState", () => {
       times.push(next)
     }
     assert.deepStrictEqual(pauses, [1, 1, 2, 4, 8, 16, 32, 60, 60, 60])
+  })
+
+  it.prop(
+    "fails for too long once its circuit is open and the time has passed, by failures since it was enabled",
+    {
+      failures: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 20 })),
+      enabled: Time,
+      now: Time,
+      after: Time
+    },
+    ({ after, enabled, failures: count, now }) => {
+      const state = failures(Array.from({ length: count }, (_, i) => 1_000 + i))
+      assert.strictEqual(
+        DeliveryState.isFailingForTooLong(state, enabled, now, after),
+        count >= 10 && now - 1_000 >= after && now - enabled >= after
+      )
+    }
+  )
+
+  it("never fails for too long when it was enabled again just now, whatever it did before", () => {
+    const state = failures(Array.from({ length: 50 }, (_, i) => i))
+    assert.isTrue(DeliveryState.isFailingForTooLong(state, 0, 5_000, 5_000))
+    assert.isFalse(DeliveryState.isFailingForTooLong(state, 1, 5_000, 5_000))
+    assert.isFalse(DeliveryState.isFailingForTooLong(state, 5_000, 5_000, 1))
   })
 })

@@ -2,6 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { assert } from "@effect/vitest"
 import { Cause, Context, Effect, Layer, Redacted, Schedule, type Scope } from "effect"
 import { encodeAttemptId } from "../../src/domain/AttemptRef.ts"
+import { randomOf } from "../support/Random.ts"
 import { deliveryIdOf, type Endpoint, eventIdOf } from "../support/Recorder.ts"
 import { waitFor } from "../support/ServiceProcess.ts"
 
@@ -20,19 +21,7 @@ export const createTables = (sql: PgClient.PgClient) =>
     yield* sql`CREATE TABLE ledger (change text PRIMARY KEY)`
   }).pipe(Effect.orDie)
 
-/** Random numbers from 0 to 1 that a seed repeats (mulberry32). */
-export const randomOf = (seed: number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
-
-export const newSeed = () => Math.floor(Math.random() * 2 ** 32)
+export { newSeed } from "../support/Random.ts"
 
 /** Writers at work. */
 export interface Load {

@@ -4,18 +4,29 @@ import { connect } from "node:net"
 import { ApiKeyNotFound } from "../../src/domain/ApiKey.ts"
 import {
   DatabaseUnavailable,
+  EventNotWaiting,
+  InvalidFilter,
   InvalidParameter,
   LogEntryNotFound,
   TableLocked,
+  TableMismatch,
   TableNotWatchable,
   WebhookNotFound
 } from "../../src/domain/Errors.ts"
+import type { SecretRotation } from "../../src/domain/SecretRotation.ts"
 import { type Webhook, type WebhookCreate, WebhookId } from "../../src/domain/Webhook.ts"
 import * as Server from "../../src/http/Server.ts"
 import { ApiKeys, type KeyOwner } from "../../src/services/ApiKeys.ts"
+import { Actor } from "../../src/services/Audit.ts"
 import { DeliveryLog, type LogQuery } from "../../src/services/DeliveryLog.ts"
+import { EventHistories } from "../../src/services/EventHistories.ts"
 import { Health } from "../../src/services/Health.ts"
+import { Jobs } from "../../src/services/Jobs.ts"
 import { ManualDelivery } from "../../src/services/ManualDelivery.ts"
+import { Preview } from "../../src/services/Preview.ts"
+import { Reconciler } from "../../src/services/Reconciler.ts"
+import { RowQueue } from "../../src/services/RowQueue.ts"
+import { SecretRotator } from "../../src/services/SecretRotator.ts"
 import { type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
 
 export const writeKey = `truss_sk_${"w".repeat(43)}`
@@ -34,6 +45,7 @@ const away = new DatabaseUnavailable({ detail: "connect ECONNREFUSED db.internal
 export class Asked extends Context.Service<Asked, {
   webhooks?: WebhookQuery
   logs?: LogQuery
+  rotation?: SecretRotation & { readonly actor: string }
   /** Done when the service was asked for the table `slow`, and waits for ever. */
   readonly slow: Deferred.Deferred<void>
 }>()("truss/test/Asked") {
@@ -146,6 +158,46 @@ const manual = Layer.effect(
   })
 )
 
+const preview = Layer.succeed(Preview, {
+  of: ({ columns, events, filter, table_name, table_schema }) => {
+    switch (table_name) {
+      case "nowhere":
+        return Effect.fail(new TableNotWatchable({ reason: "not_found", detail: "public.nowhere does not exist" }))
+      case "lacking":
+        return Effect.fail(
+          new TableMismatch({ faults: [{ path: "columns.1", message: "public.lacking has no column b" }] })
+        )
+      case "unfit":
+        return Effect.fail(
+          new InvalidFilter({
+            faults: [{ path: "filter.0.value", message: "is no value of the column's type integer" }]
+          })
+        )
+      default:
+        return Effect.succeed(
+          `{"considered":1000,"would_fire":1,"samples":[{"n":12345678901234567890.10,"asked":` +
+            `${JSON.stringify({ table_schema, table_name, events, columns, filter })}}]}`
+        )
+    }
+  }
+})
+
+const rotator = Layer.effect(
+  SecretRotator,
+  Effect.gen(function*() {
+    const all = yield* Webhooks
+    const asked = yield* Asked
+    return SecretRotator.of({
+      rotate: (id, rotation) =>
+        Effect.flatMap(all.get(id), () =>
+          Effect.map(Actor, (actor) => {
+            asked.rotation = { ...rotation, actor }
+            return { secret: rotation.secret ?? "whsec_new", previous_valid_until: "2025-01-16T10:00:00.000Z" }
+          }))
+    })
+  })
+)
+
 const keys = Layer.succeed(ApiKeys, {
   create: () => Effect.die("not here"),
   list: Effect.succeed([]),
@@ -165,8 +217,28 @@ const keys = Layer.succeed(ApiKeys, {
   any: Effect.succeed(true)
 })
 
+const elsewhere = Effect.die("tested with a database")
+const repair = Layer.mergeAll(
+  Layer.succeed(EventHistories, { get: () => elsewhere }),
+  Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
+  Layer.succeed(Jobs, {
+    replay: () => elsewhere,
+    recover: () => elsewhere,
+    list: () => elsewhere,
+    cancel: () => elsewhere,
+    next: () => elsewhere,
+    advance: () => elsewhere
+  }),
+  Layer.succeed(RowQueue, {
+    arrange: () => elsewhere,
+    release: () => elsewhere,
+    skip: (id, eventId) =>
+      Effect.fail(id === "nobody" ? new WebhookNotFound({ id }) : new EventNotWaiting({ id: eventId }))
+  })
+)
+
 /** The services, in memory. Some tables' names make them fail: `locked`, `nowhere`, `away`, `broken`, `slow`. */
-export const layerServices = Layer.mergeAll(manual, keys, Health.layer).pipe(
+export const layerServices = Layer.mergeAll(manual, repair, preview, rotator, keys, Health.layer).pipe(
   Layer.provideMerge(log),
   Layer.provideMerge(webhooks),
   Layer.provideMerge(Asked.layer)

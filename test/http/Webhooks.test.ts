@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer, Logger, References } from "effect"
-import { Asked, TestServer, writeKey } from "./TestServer.ts"
+import { Asked, readKey, TestServer, writeKey } from "./TestServer.ts"
 
 const input = { name: "orders", table_name: "orders", events: ["INSERT"], url: "https://example.com/hook" }
 
@@ -47,6 +47,49 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("webhooks", (it) => 
         assert.strictEqual((yield* server.ask("DELETE", path, undefined, headers)).status, 404)
       }))
   }
+
+  it.effect("get another secret, which is shown this once", () =>
+    Effect.gen(function*() {
+      const server = yield* TestServer
+      const asked = yield* Asked
+      const { json } = yield* server.ask("POST", "/api/webhooks", input)
+      const path = `/webhooks/${json.id}/secret/rotate`
+
+      const rotated = yield* server.ask("POST", `/api${path}`)
+      assert.deepStrictEqual([rotated.status, rotated.json], [
+        200,
+        { secret: "whsec_new", previous_valid_until: "2025-01-16T10:00:00.000Z" }
+      ])
+      assert.strictEqual(rotated.headers.get("cache-control"), "no-store")
+      assert.deepStrictEqual(asked.rotation, { overlap_seconds: 86_400, actor: "local" })
+
+      const given = { secret: "my own", overlap_seconds: 0 }
+      const answer = yield* server.ask("POST", `/v1${path}`, given, { apikey: writeKey })
+      assert.deepStrictEqual([answer.status, answer.json.secret], [200, "my own"])
+      assert.deepStrictEqual(asked.rotation, { ...given, actor: "writer" })
+    }))
+
+  it.effect("get no other secret by a body that does not fit, by a key that may only read, or when they are not there", () =>
+    Effect.gen(function*() {
+      const server = yield* TestServer
+      const { json } = yield* server.ask("POST", "/api/webhooks", input)
+      const path = `/webhooks/${json.id}/secret/rotate`
+      const paths = Effect.fnUntraced(function*(body: unknown) {
+        const answer = yield* server.ask("POST", `/api${path}`, body)
+        assert.strictEqual(answer.status, 400)
+        return answer.json.errors.map((error: { path: string }) => error.path)
+      })
+      assert.deepStrictEqual(yield* paths({ overlap_seconds: 2_592_001 }), ["overlap_seconds"])
+      assert.deepStrictEqual(yield* paths({ overlap_seconds: -1, secret: "" }), ["secret", "overlap_seconds"])
+      assert.deepStrictEqual(yield* paths({ overlap_seconds: "1" }), ["overlap_seconds"])
+      assert.deepStrictEqual(yield* paths({ secret: null }), ["secret"])
+      assert.deepStrictEqual(yield* paths({ overlap: 5 }), ["overlap"])
+      assert.strictEqual((yield* server.ask("POST", `/v1${path}`, {}, { apikey: readKey })).status, 403)
+      assert.strictEqual((yield* server.ask("GET", `/api${path}`)).status, 405)
+      const missing = yield* server.ask("POST", "/api/webhooks/nobody/secret/rotate")
+      assert.strictEqual(missing.status, 404)
+      assert.strictEqual(missing.headers.get("content-type"), "application/problem+json")
+    }))
 
   it.effect("that do not fit are refused with every fault at once", () =>
     Effect.gen(function*() {

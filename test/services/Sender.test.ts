@@ -20,7 +20,7 @@ type Options = Partial<Endpoint & { readonly body: string; readonly nonce: numbe
 const attempts = (url: string, more?: Options) =>
   Effect.map(Sender, (sender) => {
     const { body = "{}", nonce = 5, ...endpoint } = more ?? {}
-    const post = sender.to({ url, headers: {}, secret: null, timeoutMs: 5_000, ...endpoint })
+    const post = sender.to({ url, headers: {}, secret: null, previousSecret: null, timeoutMs: 5_000, ...endpoint })
     return Effect.callback<Answer>((resume) =>
       Effect.sync(post({ ref, eventType: "INSERT", body, nonce }, (answer) => resume(Effect.succeed(answer))))
     )

@@ -33,6 +33,8 @@ describe("Settings", () => {
         concurrency: 256,
         retentionDays: 7,
         maxPayload: 1_048_576,
+        disableAfterMs: 5 * 86_400_000,
+        alertUrl: undefined,
         logLevel: undefined,
         logFormat: undefined,
         otlpEndpoint: undefined,
@@ -56,6 +58,8 @@ describe("Settings", () => {
         TRUSS_CONCURRENCY: "16",
         TRUSS_RETENTION: "30 days",
         TRUSS_MAX_PAYLOAD: "65536",
+        TRUSS_DISABLE_AFTER: "12 hours",
+        TRUSS_ALERT_URL: "https://alerts.example.com/hook?token=1",
         LOG_LEVEL: "DEBUG",
         LOG_FORMAT: "json",
         OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"
@@ -81,6 +85,8 @@ describe("Settings", () => {
         concurrency: 16,
         retentionDays: 30,
         maxPayload: 65_536,
+        disableAfterMs: 12 * 3_600_000,
+        alertUrl: "https://alerts.example.com/hook?token=1",
         logLevel: "Debug",
         logFormat: "json",
         otlpEndpoint: "http://collector:4318",
@@ -136,6 +142,14 @@ describe("Settings", () => {
       ["TRUSS_RETENTION", "1.5 days"],
       ["TRUSS_RETENTION", "forever"],
       ["TRUSS_MAX_PAYLOAD", "1MB"],
+      ["TRUSS_DISABLE_AFTER", "5"],
+      ["TRUSS_DISABLE_AFTER", "0 days"],
+      ["TRUSS_DISABLE_AFTER", "1.5 days"],
+      ["TRUSS_DISABLE_AFTER", "5 weeks"],
+      ["TRUSS_DISABLE_AFTER", "never"],
+      ["TRUSS_ALERT_URL", "alerts.example.com"],
+      ["TRUSS_ALERT_URL", "ftp://alerts.example.com"],
+      ["TRUSS_ALERT_URL", "https://user:password@alerts.example.com"],
       ["LOG_LEVEL", "verbose"],
       ["LOG_FORMAT", "xml"],
       ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"]
@@ -146,6 +160,7 @@ describe("Settings", () => {
     Effect.gen(function*() {
       assert.notInclude(yield* fault("DATABASE_URL", "mysql://app:hunter2@db/app"), "hunter2")
       assert.notInclude(yield* fault("TRUSS_API_KEY", "hunter2"), "hunter2")
+      assert.notInclude(yield* fault("TRUSS_ALERT_URL", "//alerts.example.com/hunter2"), "hunter2")
     }))
 
   it.effect("wants DATABASE_URL beside DATABASE_LISTEN_URL", () =>
@@ -161,6 +176,23 @@ describe("Settings", () => {
         assert.strictEqual((yield* read({ TRUSS_RETENTION: text })).retentionDays, 7)
       })
   )
+
+  it.effect.each(
+    [
+      ["5 days", 5 * 86_400_000],
+      ["5d", 5 * 86_400_000],
+      ["1 day", 86_400_000],
+      ["12 hours", 12 * 3_600_000],
+      ["12h", 12 * 3_600_000],
+      ["30 Minutes", 30 * 60_000],
+      [" 30 m ", 30 * 60_000],
+      ["90 seconds", 90_000],
+      ["90s", 90_000]
+    ] as const
+  )("reads %s as the time after which a failing webhook is disabled", ([text, ms]) =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* read({ TRUSS_DISABLE_AFTER: text })).disableAfterMs, ms)
+    }))
 
   it.effect("takes an empty variable for unset", () =>
     Effect.gen(function*() {

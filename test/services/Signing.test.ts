@@ -1,7 +1,29 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { createHmac } from "node:crypto"
-import { makeSigner, standardKey } from "../../src/services/Signing.ts"
+import { Webhook as StandardWebhook } from "standardwebhooks"
+import { Webhook as SvixWebhook } from "svix"
+import { generateSecret, makeSign, makeSigner, type SigningSecrets, standardKey } from "../../src/services/Signing.ts"
+
+/** The headers that a request gets which is made at this time. */
+const signed = (secrets: SigningSecrets, nowMs: number, body: string): Readonly<Record<string, string>> => {
+  const headers: Array<string> = []
+  makeSign(secrets)(headers, "evt_1", nowMs, body)
+  return Object.fromEntries(headers.flatMap((name, i) => i % 2 === 0 ? [[name, headers[i + 1]!]] : []))
+}
+
+/** Whether each of the libraries accepts a delivery. */
+const accepted = (secret: string, headers: Readonly<Record<string, string>>, nowMs: number, body: string) => {
+  const all = { ...headers, "webhook-id": "evt_1", "webhook-timestamp": String(Math.floor(nowMs / 1000)) }
+  return [StandardWebhook, SvixWebhook].map((Library) => {
+    try {
+      new Library(secret).verify(body, all)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
 
 const inputs = { secret: Schema.String, body: Schema.String, time: Schema.Int }
 
@@ -43,6 +65,45 @@ describe("Signing", () => {
       }
     }
   )
+
+  it.prop("satisfies the libraries of Standard Webhooks and Svix", { id: Schema.Int, text: Schema.String }, (value) => {
+    const [secret, other] = [generateSecret(), generateSecret()]
+    const body = JSON.stringify(value)
+    const headers = signed({ secret, previousSecret: null }, Date.now(), body)
+    assert.deepStrictEqual(accepted(secret, headers, Date.now(), body), [true, true])
+    assert.deepStrictEqual(accepted(other, headers, Date.now(), body), [false, false])
+  })
+
+  it("satisfies the libraries with either secret during the overlap of a rotation, and then with the new one alone", () => {
+    const now = Date.now()
+    const [secret, old] = [generateSecret(), generateSecret()]
+    const secrets = { secret, previousSecret: { secret: old, until: now } }
+    const during = signed(secrets, now - 1, "{}")
+    assert.deepStrictEqual(accepted(secret, during, now - 1, "{}"), [true, true])
+    assert.deepStrictEqual(accepted(old, during, now - 1, "{}"), [true, true])
+    assert.strictEqual(
+      during["webhook-signature"],
+      [secret, old].map((key) => makeSigner(key).standard("evt_1", Math.floor((now - 1) / 1000), "{}")).join(" ")
+    )
+    assert.strictEqual(during["X-Truss-Signature"], makeSigner(secret).body("{}"))
+    assert.strictEqual(during["X-Truss-Signature-Previous"], makeSigner(old).body("{}"))
+
+    const after = signed(secrets, now, "{}")
+    assert.deepStrictEqual(accepted(secret, after, now, "{}"), [true, true])
+    assert.deepStrictEqual(accepted(old, after, now, "{}"), [false, false])
+    assert.strictEqual(after["X-Truss-Signature"], makeSigner(secret).body("{}"))
+    assert.notProperty(after, "X-Truss-Signature-Previous")
+  })
+
+  it("signs nothing without a secret", () => {
+    assert.deepStrictEqual(signed({ secret: null, previousSecret: null }, 0, "{}"), {})
+  })
+
+  it("generates secrets of 32 bytes, each another", () => {
+    assert.match(generateSecret(), /^whsec_[A-Za-z0-9+/]{43}=$/)
+    assert.lengthOf(standardKey(generateSecret()), 32)
+    assert.notStrictEqual(generateSecret(), generateSecret())
+  })
 
   it("takes the bytes behind whsec_ only when they are base64 of 24 to 64 bytes", () => {
     for (const length of [24, 32, 64]) {

@@ -3,7 +3,8 @@ import { assert, it } from "@effect/vitest"
 import { Effect, PubSub } from "effect"
 import type { WebhookCreate } from "../../src/domain/Webhook.ts"
 import { Capture } from "../../src/services/Capture.ts"
-import { WebhookChanges, Webhooks } from "../../src/services/Webhooks.ts"
+import { WebhookChanges } from "../../src/services/WebhookChanges.ts"
+import { Webhooks } from "../../src/services/Webhooks.ts"
 import { Application, layerInstalled } from "../support/RunningService.ts"
 
 const input = (table: string, more?: Partial<WebhookCreate>): WebhookCreate => ({

@@ -42,9 +42,9 @@ export const until = <A, E, R>(
   ) as Effect.Effect<A, E, R>
 
 /** A fresh database with the schema and every service, but neither HTTP nor listener. */
-export const layerInstalled = (options?: { readonly maxPayload?: number }) =>
+export const layerInstalled = (options?: Partial<Parameters<typeof layerServices>[0]>) =>
   Layer.effectDiscard(migrate()).pipe(
-    Layer.provideMerge(layerServices({ maxPayload: options?.maxPayload ?? defaultMaxPayload })),
+    Layer.provideMerge(layerServices({ maxPayload: defaultMaxPayload, ...options })),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(TestDatabase, ({ url }) => layerDatabase({ url: Redacted.make(url) })))
     ),

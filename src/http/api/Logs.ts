@@ -50,8 +50,19 @@ const replay = HttpApiEndpoint.post("replay", "/webhooks/:id/replay/:logId", {
     "left out."
 }))
 
+const skip = HttpApiEndpoint.post("skip", "/webhooks/:id/skip/:eventId", {
+  params: { id: PathId, eventId: PathId },
+  payload: NoOptions,
+  success: LogEntry,
+  error: [...bodyProblems, NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Go on past an event",
+  description: "For an event that keeps failing and holds up others: its outcome becomes `failed`, with the error " +
+    "`skipped`. Answers with that entry of the log. The body may be left out."
+}))
+
 /** The delivery log of a webhook, and what can be done with an entry. */
 export class LogsGroup extends HttpApiGroup.make("logs")
-  .add(list, get, replay)
+  .add(list, get, replay, skip)
   .annotateMerge(OpenApi.annotations({ title: "Delivery log" }))
 {}

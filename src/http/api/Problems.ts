@@ -1,14 +1,8 @@
 import { Schema } from "effect"
 import { HttpApiError } from "effect/http-api"
+import { Fault } from "../../domain/Errors.ts"
 
 const detail = Schema.String.annotate({ description: "What went wrong this time, for people to read" })
-
-/** One fault of a request. `path` is dotted (`filter.0.op`), and empty when the whole body is meant. */
-export const Fault = Schema.Struct({
-  path: Schema.String,
-  message: Schema.String
-}).annotate({ identifier: "Fault" })
-export type Fault = typeof Fault.Type
 
 /** 400: a body or a parameter that does not fit; `errors` names every fault at once. */
 export class BadRequest extends HttpApiError.Problem<BadRequest>()("BadRequest", {
@@ -72,6 +66,13 @@ export class NotWatchable extends HttpApiError.Problem<NotWatchable>()("NotWatch
   status: 422,
   title: "Table Not Watchable"
 }, { detail, reason: Schema.String }) {}
+
+/** 422: the table does not have what was asked of it, a column or a primary key; `errors` names every one. */
+export class Mismatch extends HttpApiError.Problem<Mismatch>()("Mismatch", {
+  type: "urn:truss:problem:table-mismatch",
+  status: 422,
+  title: "Table Mismatch"
+}, { detail, errors: Schema.Array(Fault) }) {}
 
 /** 500: a fault of ours. It is in the service's log. */
 export class InternalError extends HttpApiError.Problem<InternalError>()("InternalError", {

@@ -1,9 +1,11 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { AttemptError } from "../../domain/Attempt.ts"
+import { PreviewRequest } from "../../domain/PreviewRequest.ts"
+import { RotatedSecret, SecretRotation } from "../../domain/SecretRotation.ts"
 import { Webhook, WebhookCreate, WebhookPatch } from "../../domain/Webhook.ts"
 import { Limit, PathId, QueryBoolean, QueryText } from "./Parameters.ts"
-import { BadRequest, bodyProblems, Locked, NotFound, NotWatchable, Unavailable } from "./Problems.ts"
+import { BadRequest, bodyProblems, Locked, Mismatch, NotFound, NotWatchable, Unavailable } from "./Problems.ts"
 
 /** A page of webhooks, oldest first. */
 export const WebhookPage = Schema.Struct({
@@ -23,12 +25,19 @@ export const TestResult = Schema.Struct({
 /** The body of a request that needs none. */
 export const NoOptions = Schema.Record(Schema.String, Schema.Never).annotate({ identifier: "NoOptions" })
 
+/** What a selection would have fired. `samples` are bodies as they would be sent, digit for digit. */
+export const PreviewResult = Schema.Struct({
+  considered: Schema.Int,
+  would_fire: Schema.Int,
+  samples: Schema.Array(Schema.Unknown)
+}).annotate({ identifier: "PreviewResult" })
+
 const params = { id: PathId }
 
 const create = HttpApiEndpoint.post("create", "/webhooks", {
   payload: WebhookCreate,
   success: Webhook.pipe(HttpApiSchema.status(201)),
-  error: [...bodyProblems, Locked, NotWatchable, Unavailable]
+  error: [...bodyProblems, Locked, NotWatchable, Mismatch, Unavailable]
 }).annotateMerge(OpenApi.annotations({ summary: "Create a webhook" }))
 
 const list = HttpApiEndpoint.get("list", "/webhooks", {
@@ -56,11 +65,11 @@ const patch = HttpApiEndpoint.patch("patch", "/webhooks/:id", {
   params,
   payload: WebhookPatch,
   success: Webhook,
-  error: [...bodyProblems, NotFound, Locked, NotWatchable, Unavailable]
+  error: [...bodyProblems, NotFound, Locked, NotWatchable, Mismatch, Unavailable]
 }).annotateMerge(OpenApi.annotations({
   summary: "Change a webhook",
   description: "Any subset of the writable fields. A header value of `***` keeps the stored one; a `secret` of null " +
-    "removes it."
+    "removes it. A new secret replaces the one before at once; `secret/rotate` lets both sign for a while."
 }))
 
 const remove = HttpApiEndpoint.delete("delete", "/webhooks/:id", {
@@ -79,8 +88,29 @@ const test = HttpApiEndpoint.post("test", "/webhooks/:id/test", {
   description: "Sends a synthetic event and waits: 200 whatever the endpoint answered. The body may be left out."
 }))
 
-/** The webhooks: create, list, read, change, delete, test. */
+const rotate = HttpApiEndpoint.post("rotate", "/webhooks/:id/secret/rotate", {
+  params,
+  payload: SecretRotation,
+  success: RotatedSecret,
+  error: [...bodyProblems, NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Rotate a webhook's secret",
+  description: "Answers with the new secret, which is shown this once. Until `previous_valid_until` deliveries are " +
+    "signed by both. The body may be left out."
+}))
+
+const preview = HttpApiEndpoint.post("preview", "/webhooks/preview", {
+  payload: PreviewRequest,
+  success: PreviewResult,
+  error: [...bodyProblems, NotWatchable, Mismatch, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Try out a selection",
+  description: "Of the newest 1,000 events that are kept for the table: how many would fire a webhook with these " +
+    "`events` (all unless given), `columns` and `filter`, and up to 5 of their bodies, newest first. Changes nothing."
+}))
+
+/** The webhooks: create, list, read, change, delete, test, rotate. */
 export class WebhooksGroup extends HttpApiGroup.make("webhooks")
-  .add(create, list, get, patch, remove, test)
+  .add(create, list, get, patch, remove, test, rotate, preview)
   .annotateMerge(OpenApi.annotations({ title: "Webhooks" }))
 {}

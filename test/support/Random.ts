@@ -1,0 +1,13 @@
+/** Random numbers from 0 to 1 that a seed repeats (mulberry32). */
+export const randomOf = (seed: number) => {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
+
+export const newSeed = () => Math.floor(Math.random() * 2 ** 32)
