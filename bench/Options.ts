@@ -26,8 +26,9 @@ export const usage = `npm run bench -- [scenario…] [options]
 
   --rows N           burst: rows of a round (50000)
   --rounds N         rounds of each measurement (3)
-  --seconds N        steady: seconds of a round (15); writers: seconds of a measurement (2)
-  --rate N           steady: changes a second (200)
+  --seconds N        steady: seconds of a round (15); writers: seconds of a measurement (2);
+                     isolation: seconds with dead webhooks whose circuits are open (90)
+  --rate N           steady: changes a second (200); isolation: rows a second into either of two tables (100)
   --connections A,B  writers: numbers of writers (1,16,64)
   --single-inserts   burst: a statement a row, 100 in a transaction, instead of one statement of 100 rows
   --no-ceiling       burst: leave out what undici and node:http do alone

@@ -61,24 +61,27 @@ export const startService = Effect.fnUntraced(function*(stage: Stage) {
     })
   )
 
-  const createWebhook = Effect.fnUntraced(function*({ active, concurrency, table, url }: WebhookOptions) {
-    const text = yield* attempt("POST /api/webhooks", async () => {
-      const response = await fetch(`${base}/api/webhooks`, {
-        method: "POST",
+  const call = (method: string, path: string, body?: object) =>
+    attempt(`${method} ${path}`, async () => {
+      const response = await fetch(`${base}${path}`, {
+        method,
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({
-          name: `bench ${table}`,
-          table_name: table,
-          events: ["INSERT"],
-          url,
-          secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-          concurrency: concurrency ?? 64,
-          active: active ?? true
-        })
+        ...(body === undefined ? {} : { body: JSON.stringify(body) })
       })
       const text = await response.text()
-      if (response.status !== 201) throw new Error(`${response.status} ${text}`)
+      if (!response.ok) throw new Error(`${response.status} ${text}`)
       return text
+    })
+
+  const createWebhook = Effect.fnUntraced(function*({ active, concurrency, table, url }: WebhookOptions) {
+    const text = yield* call("POST", "/api/webhooks", {
+      name: `bench ${table}`,
+      table_name: table,
+      events: ["INSERT"],
+      url,
+      secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+      concurrency: concurrency ?? 64,
+      active: active ?? true
     })
     return yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Created))(text).pipe(
       Effect.map(({ id }) => id),
@@ -86,7 +89,10 @@ export const startService = Effect.fnUntraced(function*(stage: Stage) {
     )
   })
 
-  return { pid: child.pid ?? 0, createWebhook }
+  const resumeWebhook = (id: string) => call("PATCH", `/api/webhooks/${id}`, { active: true })
+  const deleteWebhook = (id: string) => call("DELETE", `/api/webhooks/${id}`)
+
+  return { pid: child.pid ?? 0, createWebhook, resumeWebhook, deleteWebhook }
 })
 
 export type Service = Effect.Success<ReturnType<typeof startService>>

@@ -8,10 +8,11 @@ import { topSelfTimes } from "./Profile.ts"
 import { line, printTable, progress, writeJson } from "./Report.ts"
 import type { Measured, Scenario } from "./Scenario.ts"
 import { Burst } from "./scenarios/Burst.ts"
+import { Isolation } from "./scenarios/Isolation.ts"
 import { Steady } from "./scenarios/Steady.ts"
 import { Writers } from "./scenarios/Writers.ts"
 
-const scenarios: ReadonlyArray<Scenario> = [Burst, Steady, Writers]
+const scenarios: ReadonlyArray<Scenario> = [Burst, Steady, Writers, Isolation]
 
 const results = fileURLToPath(new URL("results/", import.meta.url))
 

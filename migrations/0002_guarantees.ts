@@ -41,6 +41,7 @@ const statements: ReadonlyArray<string> = [
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
   )`,
   `CREATE INDEX jobs_webhook ON truss.jobs (webhook_id, created_at, id)`,
+  `CREATE INDEX jobs_running ON truss.jobs (webhook_id, created_at, id) WHERE state = 'running'`,
 
   `CREATE TABLE truss.alerts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,11 +1,11 @@
 import { Effect } from "effect"
 import { BenchError } from "../BenchError.ts"
 import type { Options } from "../Options.ts"
-import { columns, createOrders, values } from "../Orders.ts"
+import { createOrders } from "../Orders.ts"
+import { writeAndReceive } from "../PacedRows.ts"
 import { fixed, progress, range } from "../Report.ts"
 import type { Scenario } from "../Scenario.ts"
 import { startService } from "../ServiceProcess.ts"
-import { now } from "../SharedClock.ts"
 import { openStage, type Stage } from "../Stage.ts"
 import { expensiveStatements, resetStatements } from "../Statements.ts"
 import { percentile, spread } from "../Statistics.ts"
@@ -20,44 +20,13 @@ interface Latencies {
   readonly commit: Float64Array
 }
 
-const insert = `INSERT INTO orders (id, ${columns}) VALUES ($1::int8, ${values("$1::int8")})`
-
-/** Writes at times that were fixed beforehand, so that a slow commit is followed by more, not by fewer. */
-const pace = Effect.fnUntraced(function*({ sql }: Stage, firstId: number, changes: number, rate: number) {
-  const before = new Float64Array(changes)
-  const after = new Float64Array(changes)
-  const start = now()
-  for (let n = 0; n < changes; n++) {
-    const wait = start + n * 1000 / rate - now()
-    if (wait > 0) yield* Effect.sleep(wait)
-    before[n] = now()
-    yield* sql.unsafe(insert, [String(firstId + n)])
-    after[n] = now()
-  }
-  return { before, after }
-})
-
-const round = Effect.fnUntraced(function*(stage: Stage, firstId: number, changes: number, rate: number) {
-  const { receiver } = stage
-  yield* receiver.reset({ expect: changes, arrivals: true })
-  const [written] = yield* Effect.all([pace(stage, firstId, changes, rate), receiver.reached], { concurrency: 2 }).pipe(
-    Effect.timeoutOrElse({
-      duration: changes / rate * 1000 + 20_000,
-      orElse: () => new BenchError({ message: "not every change arrived" })
-    })
-  )
-  const { arrivals } = yield* receiver.report
-  const at = new Map(arrivals)
-  if (arrivals.length !== changes || at.size !== changes) {
-    return yield* new BenchError({
-      message: `${changes} changes, but ${arrivals.length} requests for ${at.size} of them`
-    })
-  }
-  const since = (times: Float64Array) => times.map((time, n) => at.get(firstId + n)! - time).sort()
+const round = Effect.fnUntraced(function*(stage: Stage, firstId: number, rows: number, rate: number) {
+  const changes = yield* writeAndReceive(stage, { firstId, rows, rate, table: () => "orders" })
+  const sorted = (time: (change: typeof changes[number]) => number) => Float64Array.from(changes, time).sort()
   return {
-    fromReturn: since(written.after),
-    fromCommit: since(written.before),
-    commit: written.after.map((time, n) => time - written.before[n]!).sort()
+    fromReturn: sorted(({ arrivedAt, returnedAt }) => arrivedAt - returnedAt),
+    fromCommit: sorted(({ arrivedAt, sentAt }) => arrivedAt - sentAt),
+    commit: sorted(({ returnedAt, sentAt }) => returnedAt - sentAt)
   } satisfies Latencies
 })
 

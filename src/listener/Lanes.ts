@@ -79,6 +79,7 @@ export class Lanes implements Claimant {
   private tokens: number
   private refilledAt = performance.now()
   private timer: NodeJS.Timeout | undefined
+  private held = false
 
   constructor(options: LanesOptions) {
     this.options = options
@@ -126,6 +127,18 @@ export class Lanes implements Claimant {
   /** Opens the circuit until `probeAt`, when one attempt may go out; closes it with null. */
   setCircuit(probeAt: number | null): void {
     this.probeAt = probeAt
+  }
+
+  /** Starts nothing for a while: what ended cannot be written, and would be sent again if it never is. */
+  hold(): void {
+    this.held = true
+  }
+
+  /** Ends `hold`. */
+  release(): void {
+    if (!this.held) return
+    this.held = false
+    this.pump()
   }
 
   /** Takes over a permit that another one gave back. */
@@ -213,6 +226,7 @@ export class Lanes implements Claimant {
 
   /** Whether the circuit or the rate allows no attempt now; then it asks again by itself. */
   private mustWait(): boolean {
+    if (this.held) return true
     if (this.probeAt !== null) {
       if (this.probing) return true
       const pause = this.probeAt - Date.now()

@@ -26,7 +26,7 @@ export interface Leadership {
   readonly lost: Effect.Effect<void>
 }
 
-const tryLock = "SELECT pg_try_advisory_lock(hashtext('truss.dispatcher')) AS held"
+const tryLock = "SELECT pg_try_advisory_lock(hashtext('truss.dispatcher')) AS held, pg_backend_pid() AS pid"
 const unlock = "SELECT pg_advisory_unlock(hashtext('truss.dispatcher'))"
 
 const beat = `INSERT INTO truss.leader (pid, beat) VALUES (pg_backend_pid(), clock_timestamp())
@@ -100,8 +100,11 @@ export const leadership = Effect.gen(function*() {
     })
 
     while (true) {
-      const [row] = yield* query<{ held: boolean }>(tryLock)
-      if (row?.held === true) break
+      const [row] = yield* query<{ held: boolean; pid: number }>(tryLock)
+      if (row?.held === true) {
+        permits.place = row.pid
+        break
+      }
       held.closeUnsafe()
       lost.openUnsafe()
       yield* challenge

@@ -27,6 +27,8 @@ export const moment = (): Moment => ({ wall: Date.now(), monotonic: performance.
 export class FairPermits {
   private free: number
   private readonly line: Array<Claimant> = []
+  /** The session of PostgreSQL that holds the place of the process that delivers; null where there is no such place. */
+  place: number | null = null
   private readonly halted = new Set<Claimant>()
   private wallDeadline = Infinity
   private monotonicDeadline = Infinity

@@ -48,11 +48,17 @@ const toParked = ({ attempt, due, event, keys, replayOf }: Task): ParkedEvent =>
 const commitAttempts = 1000
 const dueEvents = 250
 
+/** What ends while a commit takes longer may have to be sent again: nothing more is started meanwhile. */
+const slowCommitMs = 500
+
 /** How long the first of a batch waits for others to end. */
 const gatherMs = 2
 
 /** For new settings to be taken over, before the next page is read by them. */
 const settingsPause = 5
+
+/** For another process's place to be noticed, before this one asks again. */
+const placePause = "250 millis"
 
 /** How long attempts in flight may go on when the session ends. */
 const drainTime = "10 seconds"
@@ -105,8 +111,12 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     )
   let closing = false
 
-  const acquired = yield* patiently("take over the webhook", cursors.acquire(id))
+  const acquired = yield* patiently("take over the webhook", cursors.acquire(id, permits.place))
   if (acquired === undefined) return "gone" as SessionEnd
+  if (acquired === "not_ours") {
+    yield* Effect.sleep(placePause)
+    return "reload" as SessionEnd
+  }
   let lease: Lease = acquired
   if (!lease.webhook.active) {
     yield* control.reload.await
@@ -296,6 +306,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     const commit = cursors.commit(lease, { records, parked: batch.parked.map(toParked) }, to, passed)
     let uncertain = false
     const first = records[0]
+    const slow = setTimeout(() => lanes.hold(), slowCommitMs)
     const logged = yield* patiently(
       "write the log",
       Effect.suspend(() =>
@@ -305,8 +316,14 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
             (was) => was ? Effect.map(cursors.settings(id), (webhook) => webhook?.state) : commit
           )
           : commit
-      ).pipe(Effect.tapError(() => Effect.sync(() => (uncertain = true))))
+      ).pipe(Effect.tapError(() =>
+        Effect.sync(() => {
+          uncertain = true
+          lanes.hold()
+        })
+      ))
     )
+    clearTimeout(slow)
     const { parked: wereParked } = batch
     batch = noBatch
     if (logged === undefined) {
@@ -315,6 +332,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       return
     }
     foresee(logged)
+    lanes.release()
     writtenAt = Date.now()
     gaps = to.gaps.length
     for (const record of records) if (record.wasDue) dueInFlight.delete(record.ref.seq)

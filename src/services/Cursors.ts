@@ -177,8 +177,11 @@ const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({
 
 /** The state of the webhooks' actors: what they read, and what they write when they have delivered. */
 export class Cursors extends Context.Service<Cursors, {
-  /** Takes over a webhook: raises its epoch. `undefined` when there is no such webhook. */
-  acquire(id: WebhookId): Effect.Effect<Lease | undefined, SqlError.SqlError>
+  /**
+   * Takes over a webhook: raises its epoch. `undefined` when there is no such webhook; `not_ours` when the process that
+   * delivers is another than the one whose session `place` is.
+   */
+  acquire(id: WebhookId, place?: number | null): Effect.Effect<Lease | "not_ours" | undefined, SqlError.SqlError>
   /** The webhook as it is set now, for whoever has it already. */
   settings(id: WebhookId): Effect.Effect<ActorWebhook | undefined, SqlError.SqlError>
   /**
@@ -223,7 +226,15 @@ export class Cursors extends Context.Service<Cursors, {
         slots = read
       })
 
-      const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId) {
+      const settings = Effect.fn("Cursors.settings")(function*(id: WebhookId) {
+        const [row] = yield* sql.unsafe<SettingsRow>(
+          `SELECT ${settingsColumns} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.id = $1::uuid`,
+          [id]
+        )
+        return row === undefined ? undefined : toActorWebhook(id, row)
+      })
+
+      const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId, place: number | null = null) {
         yield* sql`INSERT INTO truss.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING`
         const [row] = yield* sql.unsafe<
           SettingsRow & {
@@ -240,13 +251,14 @@ export class Cursors extends Context.Service<Cursors, {
             target = CASE WHEN c.restart IS NULL THEN c.target END,
             after_seq = CASE WHEN c.restart IS NULL THEN c.after_seq ELSE 0 END
           FROM truss.webhooks w WHERE w.id = c.webhook_id AND c.webhook_id = $1::uuid
+            AND ($2::int4 IS NULL OR EXISTS (SELECT FROM truss.leader WHERE pid = $2))
           RETURNING c.epoch::float8 AS epoch, c.seen::text AS seen, c.target::text AS target,
             c.after_seq::float8 AS after_seq, c.gaps::text[] AS gaps,
             coalesce(pg_sequence_last_value('truss.event_seq'::regclass), 0)::float8 AS boundary,
             (SELECT token::text FROM truss.incarnation) AS incarnation, ${settingsColumns}`,
-          [id]
+          [id, place]
         )
-        if (row === undefined) return undefined
+        if (row === undefined) return (yield* settings(id)) === undefined ? undefined : "not_ours"
         return {
           epoch: row.epoch,
           boundary: row.boundary,
@@ -254,14 +266,6 @@ export class Cursors extends Context.Service<Cursors, {
           position: { seen: row.seen, target: row.target, afterSeq: row.after_seq, gaps: row.gaps },
           webhook: toActorWebhook(id, row)
         }
-      })
-
-      const settings = Effect.fn("Cursors.settings")(function*(id: WebhookId) {
-        const [row] = yield* sql.unsafe<SettingsRow>(
-          `SELECT ${settingsColumns} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.id = $1::uuid`,
-          [id]
-        )
-        return row === undefined ? undefined : toActorWebhook(id, row)
       })
 
       const page = Effect.fnUntraced(function*(lease: Lease, position: Position) {
