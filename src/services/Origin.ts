@@ -87,6 +87,8 @@ export const settleOrigin = Effect.fn("Origin.settle")(function*() {
           gaps = CASE WHEN w.active THEN '{}' ELSE ARRAY[${before!.now}::pg_snapshot] END, since = '[]', restart = NULL
         FROM truss.webhooks w WHERE w.id = c.webhook_id`
       yield* sql`UPDATE truss.slots SET closed_xid = ${foreignXid}::xid8 WHERE slot < ${slot}`
+      // What a job was to send was decided by positions that mean nothing any more.
+      yield* sql`UPDATE truss.jobs SET state = 'cancelled' WHERE state = 'running'`
       yield* store
       return count!
     }))
