@@ -65,11 +65,13 @@ const statements: ReadonlyArray<string> = [
     detail json NOT NULL DEFAULT '{}'
   )`,
 
-  // Who delivers, and when it last said so; empty after a crash of PostgreSQL, like whoever was there.
-  `CREATE UNLOGGED TABLE truss.leader (
+  // Who delivers, when it last said so, and whether it left by itself.
+  `CREATE TABLE truss.leader (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    holder text NOT NULL,
     pid integer NOT NULL,
-    beat timestamptz NOT NULL
+    beat timestamptz NOT NULL,
+    released boolean NOT NULL DEFAULT false
   )`,
 
   // Transaction numbers mean nothing in another cluster: where a dump was restored, this tells.

@@ -2,6 +2,7 @@ import { Effect, Latch, Schedule } from "effect"
 import { SqlError } from "effect/sql"
 import { ListenClient, reasonOf, sqlState } from "../services/Database.ts"
 import { moment, Permits } from "./Permits.ts"
+import { hasEnded, ownIdentity } from "./ProcessIdentity.ts"
 
 /** Pause between a standby's attempts to take the place: after a stop it is taken within that. */
 const askEvery = "250 millis"
@@ -11,6 +12,9 @@ const beatEvery = "1 second"
 
 /** How long after a heartbeat was sent attempts may start. */
 const mayStartForMs = 4_000
+
+/** Heartbeats that PostgreSQL may forget when it crashes. */
+const lostBeatsMs = 1_000
 
 /** Without a heartbeat for so long, the holder's session is ended: longer than attempts may start after one. */
 const silentSeconds = 6
@@ -29,8 +33,14 @@ export interface Leadership {
 const tryLock = "SELECT pg_try_advisory_lock(hashtext('truss.dispatcher')) AS held, pg_backend_pid() AS pid"
 const unlock = "SELECT pg_advisory_unlock(hashtext('truss.dispatcher'))"
 
-const beat = `INSERT INTO truss.leader (pid, beat) VALUES (pg_backend_pid(), clock_timestamp())
-  ON CONFLICT (single) DO UPDATE SET pid = excluded.pid, beat = excluded.beat`
+const beat = `INSERT INTO truss.leader (holder, pid, beat) VALUES ($1, pg_backend_pid(), clock_timestamp())
+  ON CONFLICT (single) DO UPDATE SET holder = excluded.holder, pid = excluded.pid, beat = excluded.beat,
+    released = false`
+
+const release = "UPDATE truss.leader SET released = true WHERE pid = pg_backend_pid()"
+
+const previous = `SELECT holder, released, extract(epoch FROM clock_timestamp() - beat)::float8 AS silent
+  FROM truss.leader`
 
 /** The session that holds the lock, and the seconds since its heartbeat: null before its first one. */
 const holder = `
@@ -40,6 +50,12 @@ const holder = `
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND l.classid = (k.key >> 32 & 4294967295)::oid AND l.objid = (k.key & 4294967295)::oid
   LEFT JOIN truss.leader b ON b.pid = l.pid`
+
+interface Previous {
+  readonly holder: string
+  readonly released: boolean
+  readonly silent: number
+}
 
 interface Holder {
   readonly pid: number
@@ -70,10 +86,12 @@ export const leadership = Effect.gen(function*() {
       >
     let mine = false
     // The connection may go back to its pool alive.
-    yield* Effect.addFinalizer(() => mine ? Effect.ignore(query(unlock)) : Effect.void)
+    yield* Effect.addFinalizer(() => mine ? Effect.ignore(Effect.andThen(query(release), query(unlock))) : Effect.void)
+    // A crash of PostgreSQL may take the latest heartbeats back; `lostBeatsMs` is for those.
+    yield* query("SET synchronous_commit = off")
     const sayAlive = Effect.suspend(() => {
       const sent = moment()
-      return Effect.map(Effect.timeout(query(beat), patience), () => permits.extend(sent, mayStartForMs))
+      return Effect.map(Effect.timeout(query(beat, [ownIdentity]), patience), () => permits.extend(sent, mayStartForMs))
     })
 
     let asked: { readonly pid: number; readonly since: number } | undefined = undefined
@@ -111,6 +129,11 @@ export const leadership = Effect.gen(function*() {
       yield* Effect.sleep(askEvery)
     }
     mine = true
+    const [before] = yield* query<Previous>(previous)
+    if (before !== undefined && !before.released && before.holder !== ownIdentity && !hasEnded(before.holder)) {
+      // It may be cut off from the database and not know: it starts nothing any more when its time is over.
+      yield* Effect.sleep(Math.max(0, mayStartForMs + lostBeatsMs - before.silent * 1000))
+    }
     yield* sayAlive
     lost.closeUnsafe()
     held.openUnsafe()

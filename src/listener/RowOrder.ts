@@ -15,8 +15,8 @@ export interface Ordered {
 }
 
 /**
- * `start` it; it is `chained` behind another one; it is to be `parked`; everything from here on has to `hold`; or
- * `drop` it, since it is read again when its turn comes.
+ * `start` it; it is `chained` behind another one; it is to be parked; everything from here on has to `hold`; or `drop`
+ * it, since it is read again when its turn comes.
  */
 export type Admission = "start" | "chained" | "park" | "hold" | "drop"
 
@@ -63,11 +63,13 @@ export class RowOrder<Task extends Ordered> {
       return "start"
     }
     if (task.due) {
-      if (task.keys.some((key) => (this.stuck.get(key) ?? Infinity) < task.seq)) return "drop"
+      if (this.isBehindStuck(task)) return "drop"
       for (const key of task.keys) this.stuck.delete(key)
     } else {
       if (this.blocked.has(everyRow)) return "hold"
-      if (task.keys.some((key) => this.blocked.has(key))) {
+      // What is parked must not be stored before all earlier events of its rows are: after a crash only those would be
+      // read again, and go second.
+      if (!task.keys.some((key) => this.chains.has(key)) && this.isBlocked(task)) {
         if (this.dueRows >= mostParked) return "hold"
         this.block(task.keys)
         return "park"
@@ -89,39 +91,15 @@ export class RowOrder<Task extends Ordered> {
 
   /** It will not be tried again: those that waited for it alone are ready. */
   over(task: Task): Freed<Task> {
-    this.leave()
     if (task.due) this.unblock(task.keys)
-    if (this.alone) {
-      this.alone = false
-      return nothing
-    }
-    const ready: Array<Task> = []
-    for (const key of task.keys) {
-      const chain = this.chains.get(key)!
-      chain.shift()
-      const next = chain[0]
-      if (next === undefined) this.chains.delete(key)
-      else if (--next.waits === 0) ready.push(next)
-    }
-    this.running += ready.length
-    return { ready, parked: [] }
+    return this.end(task)
   }
 
-  /** It will be tried again: those behind it are to be parked. */
+  /** It will be tried again: those that waited for it alone are to be parked. */
   again(task: Task): Freed<Task> {
-    this.leave()
     if (!task.due) this.block(task.keys)
-    if (this.alone) {
-      this.alone = false
-      return nothing
-    }
-    const parked = new Set<Task>()
-    for (const key of task.keys) {
-      this.stuck.set(key, task.seq)
-      this.chains.get(key)!.shift()
-    }
-    for (const key of task.keys) this.evict(key, 0, parked)
-    return { ready: [], parked: [...parked] }
+    if (!this.alone) { for (const key of task.keys) this.stuck.set(key, task.seq) }
+    return this.end(task)
   }
 
   /** Forgets what is chained and has not started. */
@@ -130,28 +108,49 @@ export class RowOrder<Task extends Ordered> {
     this.admitted = this.running
   }
 
-  private leave(): void {
-    this.admitted--
+  private end(task: Task): Freed<Task> {
     this.running--
+    if (this.alone) {
+      this.alone = false
+      this.admitted--
+      return nothing
+    }
+    const freed = { ready: [], parked: [] }
+    this.leave(task, freed)
+    return freed
   }
 
-  /** Takes out of a chain all from `index` on, and from their other chains all that are behind them. */
-  private evict(key: number, index: number, parked: Set<Task>): void {
-    const chain = this.chains.get(key)
-    if (chain === undefined) return
-    const evicted = chain.splice(index)
-    if (chain.length === 0) this.chains.delete(key)
-    for (const task of evicted) {
-      if (parked.has(task)) continue
-      parked.add(task)
-      this.admitted--
-      task.waits = 0
-      if (!task.due) this.block(task.keys)
-      for (const other of task.keys) {
-        const at = this.chains.get(other)?.indexOf(task) ?? -1
-        if (at >= 0) this.evict(other, at, parked)
-      }
+  /** Takes the first of its chains out of them. */
+  private leave(task: Task, freed: { readonly ready: Array<Task>; readonly parked: Array<Task> }): void {
+    this.admitted--
+    for (const key of task.keys) {
+      const chain = this.chains.get(key)!
+      chain.shift()
+      const next = chain[0]
+      if (next === undefined) this.chains.delete(key)
+      else if (--next.waits === 0) this.turn(next, freed)
     }
+  }
+
+  /** Nothing in memory is before it any more. */
+  private turn(task: Task, freed: { readonly ready: Array<Task>; readonly parked: Array<Task> }): void {
+    const isFirst = task.due ? !this.isBehindStuck(task) : !this.isBlocked(task)
+    if (isFirst) {
+      this.running++
+      freed.ready.push(task)
+      return
+    }
+    if (!task.due) this.block(task.keys)
+    freed.parked.push(task)
+    this.leave(task, freed)
+  }
+
+  private isBlocked({ keys }: Task): boolean {
+    return keys.some((key) => this.blocked.has(key))
+  }
+
+  private isBehindStuck({ keys, seq }: Task): boolean {
+    return keys.some((key) => (this.stuck.get(key) ?? Infinity) < seq)
   }
 
   private block(keys: ReadonlyArray<number>): void {

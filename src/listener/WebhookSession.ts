@@ -216,9 +216,11 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   const readDue = Effect.gen(function*() {
     const room = lanes.isOpen ? 1 : dueEvents - lanes.waitingAgain
+    // What becomes due while this is read may not be in it.
+    nextDueAt = null
     const { events, nextAt } = yield* cursors.due(lease, room, [...dueInFlight])
     // What cannot be found any more must not make the loop spin.
-    nextDueAt = nextAt === null ? null : Math.max(nextAt, Date.now() + (events.length === room ? 5 : 250))
+    if (nextAt !== null) expect(Math.max(nextAt, Date.now() + (events.length === room ? 5 : 250)))
     for (const event of events) dueInFlight.add(event.ref.seq)
     lanes.addAgain(
       events.map((event) =>
@@ -297,7 +299,9 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   })
 
   const write = Effect.fnUntraced(function*() {
-    batch = { ended: ended.splice(0, commitAttempts), parked: parked.splice(0) }
+    // What is parked is not written before all that ended before it.
+    const all = ended.length <= commitAttempts
+    batch = { ended: ended.splice(0, commitAttempts), parked: all ? parked.splice(0) : [] }
     const records = batch.ended.map(({ record }) => record)
     for (const { page } of [...batch.ended, ...batch.parked]) if (page !== undefined) page.remaining--
     advance()
@@ -344,6 +348,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     ))
     observe(records, context)
     yield* after(records)
+    if (wantsJob()) feed.openUnsafe()
   })
 
   /** Something is due then. */

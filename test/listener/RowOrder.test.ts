@@ -52,6 +52,18 @@ const play = (history: typeof History.Type, choices: typeof Choices.Type) => {
   const isFirst = (seq: number, keys: ReadonlyArray<number>) =>
     [...due].every(([other, row]) => other >= seq || !conflict(row.keys, keys))
 
+  /** After a crash what is stored is all that is known: nothing is parked before all earlier ones are stored. */
+  const park = (seq: number, keys: ReadonlyArray<number>) => {
+    for (const other of events) {
+      if (other.seq >= seq) break
+      assert.isTrue(
+        over.has(other.seq) || due.has(other.seq) || !conflict(other.keys, keys),
+        `${seq} was parked although ${other.seq} is neither over nor stored`
+      )
+    }
+    due.set(seq, { keys, parked: true })
+  }
+
   const end = (event: Event) => {
     const failed = (failures.get(event.seq) ?? 0) < 3 && random(3) === 0
     const { parked, ready } = failed ? order.again(event) : order.over(event)
@@ -65,7 +77,7 @@ const play = (history: typeof History.Type, choices: typeof Choices.Type) => {
     }
     for (const behind of parked) {
       inMemory.delete(behind.seq)
-      due.set(behind.seq, { keys: behind.keys, parked: true })
+      park(behind.seq, behind.keys)
     }
     for (const [seq, row] of due) if (row.parked && isFirst(seq, row.keys)) row.parked = false
     for (const next of ready) start(next)
@@ -79,7 +91,7 @@ const play = (history: typeof History.Type, choices: typeof Choices.Type) => {
       if (admission === "hold") break
       const event = fresh.shift()!
       if (admission === "start") start(event)
-      if (admission === "park") due.set(event.seq, { keys: event.keys, parked: true })
+      if (admission === "park") park(event.seq, event.keys)
       if (admission !== "park") inMemory.add(event.seq)
     }
     for (const [seq, row] of [...due].toSorted(([a], [b]) => a - b)) {
