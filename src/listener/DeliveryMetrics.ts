@@ -1,4 +1,5 @@
-import { Metric } from "effect"
+import { type Context, Metric } from "effect"
+import type { AttemptRecord } from "../services/AttemptRecord.ts"
 
 /** Attempts that ended, by outcome. */
 export const attempts = Metric.counter("truss_attempts_total", {
@@ -26,3 +27,19 @@ export const actorRestarts = Metric.counter("truss_actor_restarts_total", {
 
 /** Actors that run in this process. */
 export const actors = Metric.gauge("truss_actors", { description: "Webhook actors that run in this process" })
+
+/** Attempts that were written. Straight into the metrics: an effect for each would cost more than its signature. */
+export const observe = (records: ReadonlyArray<AttemptRecord>, context: Context.Context<never>) => {
+  const counts = new Map<string, number>()
+  for (const record of records) {
+    counts.set(record.outcome, (counts.get(record.outcome) ?? 0) + 1)
+    attemptSeconds.updateUnsafe(record.latencyMs / 1000, context)
+    if (record.attempt === 1 && record.replayOf === null) {
+      const seconds = (record.createdAt + record.latencyMs - record.ref.at / 1000) / 1000
+      deliverySeconds.updateUnsafe(Math.max(0, seconds), context)
+    }
+  }
+  for (const [outcome, count] of counts) {
+    Metric.withAttributes(attempts, { outcome }).updateUnsafe(count, context)
+  }
+}

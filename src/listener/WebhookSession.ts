@@ -1,10 +1,11 @@
-import { type Context, Effect, Latch, Metric, Schedule } from "effect"
+import { Effect, Latch, Schedule } from "effect"
 import type { SqlError } from "effect/sql"
 import { apply, type DeliveryState, fold, isFailingForTooLong, nextProbeAt } from "../domain/DeliveryState.ts"
 import { everyRow, rowKeys } from "../domain/RowKey.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
+import type { ActorWebhook } from "../services/ActorWebhook.ts"
 import { type AttemptRecord, toFolded } from "../services/AttemptRecord.ts"
-import { type ActorWebhook, Cursors, type Lease, type Position } from "../services/Cursors.ts"
+import { Cursors, type Lease, type Position } from "../services/Cursors.ts"
 import { reasonOf } from "../services/Database.ts"
 import { Disabling } from "../services/Disabling.ts"
 import type { ParkedEvent } from "../services/DueRow.ts"
@@ -64,22 +65,6 @@ const placePause = "250 millis"
 const drainTime = "10 seconds"
 
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
-
-/** Straight into the metrics: an effect for each of them would cost more than the signature of the delivery. */
-const observe = (records: ReadonlyArray<AttemptRecord>, context: Context.Context<never>) => {
-  const counts = new Map<string, number>()
-  for (const record of records) {
-    counts.set(record.outcome, (counts.get(record.outcome) ?? 0) + 1)
-    DeliveryMetrics.attemptSeconds.updateUnsafe(record.latencyMs / 1000, context)
-    if (record.attempt === 1) {
-      const seconds = (record.createdAt + record.latencyMs - record.ref.at / 1000) / 1000
-      DeliveryMetrics.deliverySeconds.updateUnsafe(Math.max(0, seconds), context)
-    }
-  }
-  for (const [outcome, count] of counts) {
-    Metric.withAttributes(DeliveryMetrics.attempts, { outcome }).updateUnsafe(count, context)
-  }
-}
 
 /** What ended and is to be written: attempts, and events that wait behind others of their row. */
 interface Ended {
@@ -346,7 +331,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
         nextAttemptAt !== null && (next === null || nextAttemptAt < next) ? nextAttemptAt : next,
       null
     ))
-    observe(records, context)
+    DeliveryMetrics.observe(records, context)
     yield* after(records)
     if (wantsJob()) feed.openUnsafe()
   })

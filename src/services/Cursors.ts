@@ -2,10 +2,17 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { SqlError } from "effect/sql"
 import type { DeliveryState } from "../domain/DeliveryState.ts"
-import type { ChangeType } from "../domain/EventType.ts"
 import { everyRow } from "../domain/RowKey.ts"
-import type { Ordering, WebhookId } from "../domain/Webhook.ts"
-import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import type { WebhookId } from "../domain/Webhook.ts"
+import {
+  type ActorWebhook,
+  settingsColumns,
+  type SettingsRow,
+  stateColumns,
+  type StateRow,
+  toActorWebhook,
+  toState
+} from "./ActorWebhook.ts"
 import { attemptParameters, type AttemptRecord, counted, countedParameters, insertAttempts } from "./AttemptRecord.ts"
 import { isMissingTable } from "./Database.ts"
 import { dueChanges, dueParameters, type ParkedEvent } from "./DueRow.ts"
@@ -19,10 +26,7 @@ import {
   toStored
 } from "./EventPageQuery.ts"
 import { plain } from "./PgArray.ts"
-import { selectFunctionName } from "./Selection.ts"
-import type { SigningSecrets } from "./Signing.ts"
 import { readableSlots } from "./Slots.ts"
-import { secretColumns, type SecretRow, toSecrets } from "./StoredSecrets.ts"
 
 /**
  * Where a webhook stands. Everything visible in `seen` was dealt with. While `target` is set, a backlog is read in
@@ -37,36 +41,6 @@ export interface Position {
   /** In memory only: `target` was taken, or `seen` reached, after the lease; the log cannot know later events. */
   readonly ownTarget?: boolean
   readonly live?: boolean
-}
-
-/** What an actor needs to know of its webhook. */
-export interface ActorWebhook extends SigningSecrets {
-  readonly id: WebhookId
-  /** Another one whenever the settings are. */
-  readonly version: string
-  readonly tableId: number
-  readonly events: ReadonlyArray<ChangeType>
-  /** The SQL function that says which events fire; null: all do. */
-  readonly select: string | null
-  /** JSON: since which snapshots event types that were added later are asked for. */
-  readonly since: string
-  /** How many snapshots of pauses and resumes the stored position has ahead of it. */
-  readonly gaps: number
-  readonly url: string
-  readonly headers: WebhookHeaders
-  readonly active: boolean
-  readonly ordering: Ordering
-  /** Where `ordering` is `row`: the columns of the table's primary key. */
-  readonly primaryKey: ReadonlyArray<string>
-  readonly rateLimit: number | null
-  readonly concurrency: number
-  readonly timeoutMs: number
-  readonly maxAttempts: number
-  /** Milliseconds since 1970. */
-  readonly enabledAt: number
-  /** How many events somebody let it go past. */
-  readonly skips: number
-  readonly state: DeliveryState
 }
 
 /** The right to deliver for a webhook: an older epoch writes nothing any more. */
@@ -100,80 +74,6 @@ export interface DueEvent extends StoredEvent {
   /** The nonce of the attempt that a bulk replay repeats. */
   readonly replayOf: number | null
 }
-
-interface SettingsRow extends SecretRow, StateRow {
-  readonly table_id: number
-  readonly since: string
-  readonly gap_count: number
-  readonly selects: boolean
-  readonly events: ReadonlyArray<ChangeType>
-  readonly url: string
-  readonly headers: string
-  readonly active: boolean
-  readonly ordering: Ordering
-  readonly primary_key: ReadonlyArray<string>
-  readonly rate_limit: number | null
-  readonly concurrency: number
-  readonly timeout_ms: number
-  readonly max_attempts: number
-  readonly enabled_at: number
-  readonly skips: number
-  readonly version: string
-}
-
-interface StateRow {
-  readonly fail_count: number
-  readonly failing_since: number | null
-  readonly last_failed_at: number | null
-  readonly opened_at: number | null
-}
-
-const ms = (column: string) => `round(extract(epoch FROM ${column}) * 1000)::float8`
-
-const stateColumns = `c.fail_count, ${ms("c.failing_since")} AS failing_since,
-  ${ms("c.last_failed_at")} AS last_failed_at, ${ms("c.opened_at")} AS opened_at`
-
-const toState = (row: StateRow): DeliveryState => ({
-  failCount: row.fail_count,
-  failingSince: row.failing_since,
-  lastFailedAt: row.last_failed_at,
-  openedAt: row.opened_at
-})
-
-const settingsColumns =
-  `w.updated_at::text AS version, w.table_id, w.columns IS NOT NULL OR w.filter IS NOT NULL AS selects,
-  w.events::text[] AS events, w.url, w.headers::text AS headers, ${secretColumns}, w.active, w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts,
-  (extract(epoch FROM w.enabled_at) * 1000)::float8 AS enabled_at, c.skips, ${stateColumns},
-  CASE WHEN w.ordering <> 'row' THEN '{}' ELSE ARRAY(
-    SELECT a.attname::text FROM truss.tables t JOIN pg_namespace n ON n.nspname = t.table_schema
-      JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = t.table_name
-      JOIN pg_index x ON x.indrelid = r.oid AND x.indisprimary
-      JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = ANY (x.indkey)
-    WHERE t.id = w.table_id ORDER BY array_position(x.indkey::int2[], a.attnum)) END AS primary_key,
-  c.since::text AS since, cardinality(c.gaps) AS gap_count`
-
-const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({
-  id,
-  version: row.version,
-  tableId: row.table_id,
-  events: row.events,
-  select: row.selects ? selectFunctionName(id) : null,
-  since: row.since,
-  gaps: row.gap_count,
-  url: row.url,
-  headers: JSON.parse(row.headers) as WebhookHeaders,
-  ...toSecrets(row),
-  active: row.active,
-  ordering: row.ordering,
-  primaryKey: row.primary_key,
-  rateLimit: row.rate_limit,
-  concurrency: row.concurrency,
-  timeoutMs: row.timeout_ms,
-  maxAttempts: row.max_attempts,
-  enabledAt: row.enabled_at,
-  skips: row.skips,
-  state: toState(row)
-})
 
 /** The state of the webhooks' actors: what they read, and what they write when they have delivered. */
 export class Cursors extends Context.Service<Cursors, {
