@@ -2,7 +2,7 @@
  * The lanes of one webhook: at most `concurrency` attempts in flight, as many as the process permits. Callbacks and
  * arrays, since each event passes here; the actor's fibers only see batches.
  */
-import type { Answer } from "../domain/Attempt.ts"
+import { type Answer, isSuccess } from "../domain/Attempt.ts"
 import { nonceLimit } from "../domain/AttemptRef.ts"
 import type { StoredEvent } from "../services/EventPageQuery.ts"
 import type { Send } from "../services/Sender.ts"
@@ -80,6 +80,7 @@ export class Lanes implements Claimant {
   private refilledAt = performance.now()
   private timer: NodeJS.Timeout | undefined
   private held = false
+  isTrusted = false
 
   constructor(options: LanesOptions) {
     this.options = options
@@ -299,6 +300,7 @@ export class Lanes implements Claimant {
     const cancel = this.options.send({ ...task.event, nonce }, (answer) => {
       this.running.delete(task)
       if (probe) this.probing = false
+      this.isTrusted = isSuccess(answer)
       const again = this.options.onFinished({ task, nonce, createdAt, probe, answer })
       if (this.options.order !== undefined) this.free(this.options.order, task, again)
       if (permit) this.options.permits.release()

@@ -2,6 +2,8 @@ import { Context, Effect, Layer } from "effect"
 
 /** Somebody who waits for a permit. */
 export interface Claimant {
+  /** Its last attempt was a success: the part of the permits that is kept from others is open to it. */
+  readonly isTrusted: boolean
   /** Takes over a permit that another one gave back. */
   readonly granted: () => void
   /** Attempts may start again: the deadline that stopped this one was extended. */
@@ -26,6 +28,9 @@ export const moment = (): Moment => ({ wall: Date.now(), monotonic: performance.
  */
 export class FairPermits {
   private free: number
+  /** What those that are not trusted leave free, so that hanging endpoints hold up nobody. */
+  private readonly kept: number
+  private handing = false
   private readonly line: Array<Claimant> = []
   /** The session of PostgreSQL that holds the place of the process that delivers; null where there is no such place. */
   place: number | null = null
@@ -35,6 +40,7 @@ export class FairPermits {
 
   constructor(permits: number) {
     this.free = permits
+    this.kept = Math.floor(permits / 4)
   }
 
   /** Whether an attempt may start now. If not, the claimant's `resume` is called when it may. */
@@ -47,6 +53,7 @@ export class FairPermits {
   /** Waits until attempts may start. */
   readonly whenMayStart: Effect.Effect<void> = Effect.callback((resume) => {
     const claimant: Claimant = {
+      isTrusted: false,
       granted: () => this.release(),
       resume: () => {
         if (this.mayStart(claimant)) resume(Effect.void)
@@ -72,7 +79,7 @@ export class FairPermits {
 
   /** Takes a permit, or joins the line. */
   take(claimant: Claimant): boolean {
-    if (this.free > 0) {
+    if (this.mayTake(claimant)) {
       this.free--
       return true
     }
@@ -80,11 +87,27 @@ export class FairPermits {
     return false
   }
 
-  /** Gives a permit back, to the first in the line. */
+  /** Gives a permit back, to the first in the line that may have it. */
   release(): void {
-    const next = this.line.shift()
-    if (next === undefined) this.free++
-    else next.granted()
+    this.free++
+    // Who is granted one may give it back at once: a loop, since a long line would be too deep for calls.
+    if (this.handing) return
+    this.handing = true
+    try {
+      while (this.line.length > 0) {
+        const index = this.line.findIndex((claimant) => this.mayTake(claimant))
+        if (index < 0) return
+        const [next] = this.line.splice(index, 1)
+        this.free--
+        next!.granted()
+      }
+    } finally {
+      this.handing = false
+    }
+  }
+
+  private mayTake({ isTrusted }: Claimant): boolean {
+    return this.free > (isTrusted ? 0 : this.kept)
   }
 
   /** Leaves the line. */

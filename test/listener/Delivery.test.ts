@@ -199,8 +199,8 @@ it.layer(layer, { excludeTestServices: true })("a delivery", (it) => {
       yield* watched("hanging", { concurrency: 256, timeout_ms: 60_000 })
       receiver.respond("/hanging", () => ({ fault: "hang" }))
       yield* watched("healthy")
-      yield* run("INSERT INTO hanging SELECT i FROM generate_series(1, 200) i")
-      yield* receiver.waitFor("/hanging", 200)
+      yield* run("INSERT INTO hanging SELECT i FROM generate_series(1, 180) i")
+      yield* receiver.waitFor("/hanging", 180)
       for (let i = 0; i < 20; i++) {
         const before = yield* Clock.currentTimeMillis
         yield* run(`INSERT INTO healthy VALUES (${i})`)

@@ -4,9 +4,10 @@ import { vi } from "vitest"
 import { type Claimant, FairPermits, moment } from "../../src/listener/Permits.ts"
 
 /** Takes a permit whenever it may, and remembers what it was told. */
-const claimant = (permits?: FairPermits) => {
+const claimant = (permits?: FairPermits, isTrusted = true) => {
   const calls: Array<string> = []
   const self: Claimant = {
+    isTrusted,
     granted: () => void calls.push("granted"),
     resume: () => void calls.push(permits?.mayStart(self) === false ? "halted again" : "resumed")
   }
@@ -76,6 +77,30 @@ describe("permits", () => {
       permits.extend(sent, 4_000)
       assert.isFalse(permits.mayStart(claimant()))
     }))
+
+  it("are kept in part for those whose last attempt was a success", () => {
+    const permits = new FairPermits(8)
+    const [hanging, healthy] = [claimant(undefined, false), claimant()]
+    for (let i = 0; i < 6; i++) assert.isTrue(permits.take(hanging))
+    assert.isFalse(permits.take(hanging))
+    for (let i = 0; i < 2; i++) assert.isTrue(permits.take(healthy))
+    assert.isFalse(permits.take(healthy))
+    permits.release()
+    assert.deepStrictEqual([hanging.calls, healthy.calls], [[], ["granted"]])
+    for (let i = 0; i < 3; i++) permits.release()
+    assert.deepStrictEqual(hanging.calls, ["granted"])
+  })
+
+  it("go down a long line of those that need none any more", () => {
+    const permits = new FairPermits(1)
+    assert.isTrue(permits.take(claimant()))
+    for (let i = 0; i < 20_000; i++) {
+      const idle: Claimant = { isTrusted: true, granted: () => permits.release(), resume: () => {} }
+      assert.isFalse(permits.take(idle))
+    }
+    permits.release()
+    assert.isTrue(permits.take(claimant()))
+  })
 
   it("resume once whoever was stopped, when the deadline is extended", () =>
     withClocks((clocks) => {
