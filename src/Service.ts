@@ -24,6 +24,7 @@ import { Reconciler } from "./services/Reconciler.ts"
 import { RowQueue } from "./services/RowQueue.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
 import { Sender } from "./services/Sender.ts"
+import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
 import { Webhooks } from "./services/Webhooks.ts"
 
@@ -130,6 +131,7 @@ export const layerServices = (
     Preview.layer,
     EventHistories.layer,
     Reconciler.layer,
+    Tables.layer,
     Jobs.layer,
     RowQueue.layer,
     Disabling.layer({ afterMs: options.disableAfterMs })

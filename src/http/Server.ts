@@ -10,6 +10,7 @@ import { eventsHandlers } from "./EventsHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
+import { tablesHandlers } from "./TablesHandlers.ts"
 import { webhooksHandlers } from "./WebhooksHandlers.ts"
 
 export interface HttpOptions {
@@ -39,7 +40,13 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 
 const routesOf = (api: PrefixedApi) =>
   HttpApiBuilder.layer(api).pipe(
-    Layer.provide([webhooksHandlers(api), logsHandlers(api), repairHandlers(api), eventsHandlers(api)])
+    Layer.provide([
+      webhooksHandlers(api),
+      logsHandlers(api),
+      repairHandlers(api),
+      eventsHandlers(api),
+      tablesHandlers(api)
+    ])
   )
 
 /**

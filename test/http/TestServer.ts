@@ -27,6 +27,7 @@ import { Preview } from "../../src/services/Preview.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
 import { RowQueue } from "../../src/services/RowQueue.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
+import { Tables } from "../../src/services/Tables.ts"
 import { type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
 
 export const writeKey = `truss_sk_${"w".repeat(43)}`
@@ -221,6 +222,7 @@ const elsewhere = Effect.die("tested with a database")
 const repair = Layer.mergeAll(
   Layer.succeed(EventHistories, { get: () => elsewhere }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
+  Layer.succeed(Tables, { list: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,
     recover: () => elsewhere,

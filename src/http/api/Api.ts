@@ -3,11 +3,12 @@ import { Access } from "./Access.ts"
 import { EventsGroup } from "./Events.ts"
 import { LogsGroup } from "./Logs.ts"
 import { RepairGroup } from "./Repair.ts"
+import { TablesGroup } from "./Tables.ts"
 import { WebhooksGroup } from "./Webhooks.ts"
 
 /** Every route of the REST API, without its prefix. */
 export class Api extends HttpApi.make("truss-webhooks")
-  .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup)
+  .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup, TablesGroup)
   .middleware(Access)
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(OpenApi.annotations({
