@@ -6,7 +6,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
+import { auditHandlers } from "./AuditHandlers.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
+import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
@@ -45,7 +47,9 @@ const routesOf = (api: PrefixedApi) =>
       logsHandlers(api),
       repairHandlers(api),
       eventsHandlers(api),
-      tablesHandlers(api)
+      tablesHandlers(api),
+      keysHandlers(api),
+      auditHandlers(api)
     ])
   )
 

@@ -17,7 +17,7 @@ import type { SecretRotation } from "../../src/domain/SecretRotation.ts"
 import { type Webhook, type WebhookCreate, WebhookId } from "../../src/domain/Webhook.ts"
 import * as Server from "../../src/http/Server.ts"
 import { ApiKeys, type KeyOwner } from "../../src/services/ApiKeys.ts"
-import { Actor } from "../../src/services/Audit.ts"
+import { Actor, Audit } from "../../src/services/Audit.ts"
 import { DeliveryLog, type LogQuery } from "../../src/services/DeliveryLog.ts"
 import { EventHistories } from "../../src/services/EventHistories.ts"
 import { Health } from "../../src/services/Health.ts"
@@ -202,6 +202,7 @@ const rotator = Layer.effect(
 const keys = Layer.succeed(ApiKeys, {
   create: () => Effect.die("not here"),
   list: Effect.succeed([]),
+  page: () => Effect.succeed({ data: [], next_cursor: null }),
   revoke: (id) => Effect.fail(new ApiKeyNotFound({ id })),
   verify: (key): Effect.Effect<KeyOwner | undefined, DatabaseUnavailable> => {
     switch (Redacted.value(key)) {
@@ -222,6 +223,7 @@ const elsewhere = Effect.die("tested with a database")
 const repair = Layer.mergeAll(
   Layer.succeed(EventHistories, { get: () => elsewhere }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
+  Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
   Layer.succeed(Tables, { list: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,

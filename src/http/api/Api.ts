@@ -1,6 +1,8 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { Access } from "./Access.ts"
+import { AuditGroup } from "./Audit.ts"
 import { EventsGroup } from "./Events.ts"
+import { KeysGroup } from "./Keys.ts"
 import { LogsGroup } from "./Logs.ts"
 import { RepairGroup } from "./Repair.ts"
 import { TablesGroup } from "./Tables.ts"
@@ -8,7 +10,7 @@ import { WebhooksGroup } from "./Webhooks.ts"
 
 /** Every route of the REST API, without its prefix. */
 export class Api extends HttpApi.make("truss-webhooks")
-  .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup, TablesGroup)
+  .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup, TablesGroup, KeysGroup, AuditGroup)
   .middleware(Access)
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(OpenApi.annotations({
