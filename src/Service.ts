@@ -24,6 +24,7 @@ import { Reconciler } from "./services/Reconciler.ts"
 import { RowQueue } from "./services/RowQueue.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
 import { Sender } from "./services/Sender.ts"
+import { Statistics } from "./services/Statistics.ts"
 import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
 import { Webhooks } from "./services/Webhooks.ts"
@@ -132,6 +133,7 @@ export const layerServices = (
     EventHistories.layer,
     Reconciler.layer,
     Tables.layer,
+    Statistics.layer,
     Jobs.layer,
     RowQueue.layer,
     Disabling.layer({ afterMs: options.disableAfterMs })

@@ -11,6 +11,7 @@ import { eventsHandlers } from "./EventsHandlers.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
+import { statsHandlers } from "./StatsHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
 import { tablesHandlers } from "./TablesHandlers.ts"
 import { webhooksHandlers } from "./WebhooksHandlers.ts"
@@ -49,7 +50,8 @@ const routesOf = (api: PrefixedApi) =>
       eventsHandlers(api),
       tablesHandlers(api),
       keysHandlers(api),
-      auditHandlers(api)
+      auditHandlers(api),
+      statsHandlers(api)
     ])
   )
 

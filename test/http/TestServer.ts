@@ -27,6 +27,7 @@ import { Preview } from "../../src/services/Preview.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
 import { RowQueue } from "../../src/services/RowQueue.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
+import { Statistics } from "../../src/services/Statistics.ts"
 import { Tables } from "../../src/services/Tables.ts"
 import { type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
 
@@ -224,6 +225,7 @@ const repair = Layer.mergeAll(
   Layer.succeed(EventHistories, { get: () => elsewhere }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
   Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
+  Layer.succeed(Statistics, { of: () => elsewhere }),
   Layer.succeed(Tables, { list: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,
