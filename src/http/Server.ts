@@ -7,6 +7,7 @@ import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
+import { clusterHandlers } from "./ClusterHandlers.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
@@ -51,7 +52,8 @@ const routesOf = (api: PrefixedApi) =>
       tablesHandlers(api),
       keysHandlers(api),
       auditHandlers(api),
-      statsHandlers(api)
+      statsHandlers(api),
+      clusterHandlers(api)
     ])
   )
 

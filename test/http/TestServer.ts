@@ -26,6 +26,7 @@ import { ManualDelivery } from "../../src/services/ManualDelivery.ts"
 import { Preview } from "../../src/services/Preview.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
 import { RowQueue } from "../../src/services/RowQueue.ts"
+import { Runners } from "../../src/services/Runners.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
 import { Statistics } from "../../src/services/Statistics.ts"
 import { Tables } from "../../src/services/Tables.ts"
@@ -226,6 +227,7 @@ const repair = Layer.mergeAll(
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
   Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
   Layer.succeed(Statistics, { of: () => elsewhere }),
+  Layer.succeed(Runners, { list: elsewhere, join: () => elsewhere }),
   Layer.succeed(Tables, { list: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,
