@@ -1,5 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, type Redacted, Schedule, Schema } from "effect"
+import { HttpServer } from "effect/http"
 import type { SqlError } from "effect/sql"
 import * as Http from "./http/Server.ts"
 import { Dispatcher } from "./listener/Dispatcher.ts"
@@ -22,8 +23,11 @@ import { Partitions } from "./services/Partitions.ts"
 import { Preview } from "./services/Preview.ts"
 import { Reconciler } from "./services/Reconciler.ts"
 import { RowQueue } from "./services/RowQueue.ts"
+import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
 import { Sender } from "./services/Sender.ts"
+import { Statistics } from "./services/Statistics.ts"
+import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
 import { Webhooks } from "./services/Webhooks.ts"
 
@@ -104,6 +108,9 @@ const watchDatabase = Effect.gen(function*() {
   )
 })
 
+const addressOf = ({ address }: HttpServer.HttpServer["Service"]): string =>
+  HttpServer.formatAddress(address).replace(/^http:\/\//, "")
+
 /** The parts that need no HTTP and no listening: what commands and embedders use. */
 export const layerServices = (
   options: Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs"> & {
@@ -130,6 +137,9 @@ export const layerServices = (
     Preview.layer,
     EventHistories.layer,
     Reconciler.layer,
+    Tables.layer,
+    Runners.layer,
+    Statistics.layer,
     Jobs.layer,
     RowQueue.layer,
     Disabling.layer({ afterMs: options.disableAfterMs })
@@ -156,9 +166,11 @@ export const layerService = (options: ServiceOptions) =>
       yield* waitForDatabase
       yield* migrate()
       yield* requireKey(options)
-      return yield* Layer.build(
+      const dispatcher = yield* Layer.build(
         Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
       )
+      yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
+      return dispatcher
     })
     return Context.mergeAll(services, http, yield* Effect.provideContext(start, services))
   }))

@@ -3,6 +3,7 @@ import { Console, Effect, Layer, Redacted } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { ApiKey } from "../domain/ApiKey.ts"
 import { ApiKeys } from "../services/ApiKeys.ts"
+import { Actor } from "../services/Audit.ts"
 import { migrate } from "../services/Migrations.ts"
 import { Partitions } from "../services/Partitions.ts"
 import { layerSource } from "./DatabaseSource.ts"
@@ -11,6 +12,9 @@ import { databaseFlags, withSettings } from "./Flags.ts"
 
 const layer = (settings: Parameters<typeof layerSource>[0]) =>
   Layer.mergeAll(ApiKeys.layer(), Partitions.layer).pipe(Layer.provideMerge(layerSource(settings)))
+
+/** Who did it, for the audit. */
+const byCommandLine = Effect.provideService(Actor, "cli")
 
 const requireSchema = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
@@ -36,7 +40,7 @@ const create = Command.make(
     withSettings(flags, (settings) =>
       Effect.gen(function*() {
         yield* migrate()
-        const { key } = yield* (yield* ApiKeys).create(flags.name, flags.scope)
+        const { key } = yield* byCommandLine((yield* ApiKeys).create(flags.name, flags.scope))
         yield* Console.log(Redacted.value(key))
       }).pipe(
         Effect.catchTag("InvalidParameter", ({ message, path }) =>
@@ -85,7 +89,7 @@ const revoke = Command.make(
     withSettings(flags, (settings) =>
       Effect.gen(function*() {
         yield* requireSchema
-        yield* (yield* ApiKeys).revoke(flags.id)
+        yield* byCommandLine((yield* ApiKeys).revoke(flags.id))
         yield* Console.error(`The key ${flags.id} is revoked.`)
       }).pipe(
         Effect.catchTag("ApiKeyNotFound", ({ id }) => new CommandFailed({ lines: [`there is no API key ${id}`] })),

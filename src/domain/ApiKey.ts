@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { printable } from "./Webhook.ts"
 
 /** What a key may do: `read` reads, `write` changes things too. */
 export const KeyScope = Schema.Literals(["read", "write"])
@@ -14,6 +15,18 @@ export const ApiKey = Schema.Struct({
   last_used_at: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "ApiKey" })
 export type ApiKey = typeof ApiKey.Type
+
+/** The body of `POST /keys`. */
+export const ApiKeyCreate = Schema.Struct({
+  name: printable("name", 1, 200),
+  scope: KeyScope
+}).annotate({ identifier: "ApiKeyCreate" })
+export type ApiKeyCreate = typeof ApiKeyCreate.Type
+
+/** A new API key: the only time that `key` is shown. */
+export const CreatedApiKey = Schema.Struct({ ...ApiKey.fields, key: Schema.String }).annotate({
+  identifier: "CreatedApiKey"
+})
 
 /** Every key starts with this, so that scanners for leaked secrets know it. */
 export const keyPrefix = "truss_sk_"

@@ -1,4 +1,5 @@
 import { Effect } from "effect"
+import type { ApiKeyNotFound } from "../domain/ApiKey.ts"
 import type {
   DatabaseUnavailable,
   EventNotFound,
@@ -21,6 +22,7 @@ const problems = {
   LogEntryNotFound: (_: LogEntryNotFound) => new NotFound({ detail: "There is no such entry in this webhook's log" }),
   EventNotWaiting: (_: EventNotWaiting) => new NotFound({ detail: "No such event waits for its next attempt" }),
   EventNotFound: (_: EventNotFound) => new NotFound({ detail: "There is no such event, or it is past retention" }),
+  ApiKeyNotFound: (_: ApiKeyNotFound) => new NotFound({ detail: "There is no such API key" }),
   JobNotFound: (_: JobNotFound) => new NotFound({ detail: "This webhook has no such job" }),
   TableNotWatchable: ({ detail, reason }: TableNotWatchable) => new NotWatchable({ detail, reason }),
   TableLocked: ({ detail }: TableLocked) => new Locked({ detail }),

@@ -17,7 +17,9 @@ const securitySchemes: Record<string, OpenApi.OpenAPISecurityScheme> = {
 const queryTypes: Record<string, object> = {
   limit: { type: "integer", minimum: 1, maximum: 500, default: defaultLimit },
   active: { type: "boolean" },
+  partitions: { type: "boolean", default: false },
   status_code: { type: "integer", minimum: 100, maximum: 599 },
+  window: { type: "string", enum: ["1h", "24h", "7d"], default: "1h" },
   from: { type: "string", format: "date-time" },
   to: { type: "string", format: "date-time" }
 }

@@ -6,10 +6,15 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
+import { auditHandlers } from "./AuditHandlers.ts"
+import { clusterHandlers } from "./ClusterHandlers.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
+import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
+import { statsHandlers } from "./StatsHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
+import { tablesHandlers } from "./TablesHandlers.ts"
 import { webhooksHandlers } from "./WebhooksHandlers.ts"
 
 export interface HttpOptions {
@@ -39,7 +44,17 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 
 const routesOf = (api: PrefixedApi) =>
   HttpApiBuilder.layer(api).pipe(
-    Layer.provide([webhooksHandlers(api), logsHandlers(api), repairHandlers(api), eventsHandlers(api)])
+    Layer.provide([
+      webhooksHandlers(api),
+      logsHandlers(api),
+      repairHandlers(api),
+      eventsHandlers(api),
+      tablesHandlers(api),
+      keysHandlers(api),
+      auditHandlers(api),
+      statsHandlers(api),
+      clusterHandlers(api)
+    ])
   )
 
 /**

@@ -1,9 +1,11 @@
+import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Redacted } from "effect"
-import { SqlClient } from "effect/sql"
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
 import { type ApiKey, ApiKeyNotFound, isGeneratedKey, keyPrefix, type KeyScope } from "../domain/ApiKey.ts"
 import { type DatabaseUnavailable, InvalidParameter } from "../domain/Errors.ts"
+import { Audit } from "./Audit.ts"
 import { orUnavailable } from "./Database.ts"
+import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
 
 /** Who a valid key stands for; `id` is null for the configured key, which is not stored. */
 export interface KeyOwner {
@@ -15,6 +17,12 @@ export interface KeyOwner {
 /** A new key: the only time that `key` is there. */
 export interface CreatedKey extends ApiKey {
   readonly key: Redacted.Redacted
+}
+
+/** A page of keys, oldest first. */
+export interface KeyPage {
+  readonly data: ReadonlyArray<ApiKey>
+  readonly next_cursor: string | null
 }
 
 export interface ApiKeysOptions {
@@ -29,7 +37,10 @@ interface Row {
   readonly prefix: string
   readonly created_at: Date
   readonly last_used_at: Date | null
+  readonly position: string
 }
+
+const columns = `id::text, name, scope, prefix, created_at, last_used_at, ${positionOf("created_at")} AS position`
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 // oxlint-disable-next-line no-control-regex
@@ -52,6 +63,9 @@ export class ApiKeys extends Context.Service<ApiKeys, {
   create(name: string, scope: KeyScope): Effect.Effect<CreatedKey, InvalidParameter | DatabaseUnavailable>
   /** Oldest first. */
   readonly list: Effect.Effect<ReadonlyArray<ApiKey>, DatabaseUnavailable>
+  page(
+    query: { readonly limit: number; readonly cursor?: string | undefined }
+  ): Effect.Effect<KeyPage, InvalidParameter | DatabaseUnavailable>
   /** Holds at once in this process and in every other. */
   revoke(id: string): Effect.Effect<void, ApiKeyNotFound | DatabaseUnavailable>
   /** Whose key it is, or `undefined` when it is nobody's. */
@@ -59,21 +73,27 @@ export class ApiKeys extends Context.Service<ApiKeys, {
   /** Whether there is any key that `verify` would accept. */
   readonly any: Effect.Effect<boolean, DatabaseUnavailable>
 }>()("truss/services/ApiKeys") {
-  static readonly layer = (options?: ApiKeysOptions): Layer.Layer<ApiKeys, never, SqlClient.SqlClient> =>
+  static readonly layer = (options?: ApiKeysOptions): Layer.Layer<ApiKeys, never, PgClient.PgClient> =>
     Layer.effect(
       ApiKeys,
       Effect.gen(function*() {
-        const sql = yield* SqlClient.SqlClient
+        const sql = yield* PgClient.PgClient
+        const audit = yield* Audit
         const scope = yield* Effect.scope
         const configured = options?.apiKey === undefined ? undefined : sha256(Redacted.value(options.apiKey))
         const touching = new Set<string>()
 
         const insert = (name: string, scope: KeyScope, prefix: string, hash: Uint8Array) =>
           sql<Row>`INSERT INTO truss.api_keys (name, scope, prefix, hash) VALUES (${name}, ${scope}, ${prefix}, ${hash})
-            RETURNING id::text, name, scope, prefix, created_at, last_used_at`
+            RETURNING ${sql.literal(columns)}`
 
-        const selectAll = sql<Row>`SELECT id::text, name, scope, prefix, created_at, last_used_at
-          FROM truss.api_keys ORDER BY created_at, id`
+        const select = (after: readonly [string, string] | undefined, limit: number | null) =>
+          sql.unsafe<Row>(
+            `SELECT ${columns} FROM truss.api_keys
+            WHERE $1::int8 IS NULL OR (created_at, id) > ${atPosition("$1", "$2")}
+            ORDER BY created_at, id LIMIT $3`,
+            [after?.[0] ?? null, after?.[1] ?? null, limit]
+          )
 
         const selectByHash = (hash: Uint8Array) =>
           sql<{ id: string; name: string; scope: KeyScope; hash: Uint8Array; stale: boolean }>`
@@ -97,20 +117,44 @@ export class ApiKeys extends Context.Service<ApiKeys, {
             })
           }
           const key = keyPrefix + randomBytes(32).toString("base64url")
-          const [row] = yield* insert(name, scope, key.slice(0, 16), sha256(key))
-          return { ...show(row!), key: Redacted.make(key, { label: "api key" }) }
+          const row = yield* sql.withTransaction(Effect.gen(function*() {
+            const [row] = yield* insert(name, scope, key.slice(0, 16), sha256(key))
+            yield* audit.record({ action: "key.created", webhookId: null, detail: { key_id: row!.id, name, scope } })
+            return row!
+          }))
+          return { ...show(row), key: Redacted.make(key, { label: "api key" }) }
         }, orUnavailable)
 
-        const list = Effect.map(selectAll, (rows) => rows.map(show)).pipe(
+        const list = Effect.map(select(undefined, null), (rows) => rows.map(show)).pipe(
           orUnavailable,
           Effect.withSpan("ApiKeys.list")
         )
 
+        const page = Effect.fn("ApiKeys.page")(function*({ cursor, limit }: {
+          readonly limit: number
+          readonly cursor?: string | undefined
+        }) {
+          const after = cursor === undefined ? undefined : yield* decodeCursor(cursor)
+          const rows = yield* select(after, limit + 1)
+          const shown = rows.slice(0, limit)
+          const last = shown.at(-1)
+          return {
+            data: shown.map(show),
+            next_cursor: rows.length > shown.length && last !== undefined ? encodeCursor(last) : null
+          }
+        }, orUnavailable)
+
         const revoke = Effect.fn("ApiKeys.revoke")(function*(id: string) {
-          const rows = uuid.test(id)
-            ? yield* sql`DELETE FROM truss.api_keys WHERE id = ${id}::uuid RETURNING 1 AS gone`
-            : []
-          if (rows.length === 0) return yield* new ApiKeyNotFound({ id })
+          if (!uuid.test(id)) return yield* new ApiKeyNotFound({ id })
+          const revoked = yield* sql.withTransaction(Effect.gen(function*() {
+            const [row] = yield* sql<{ name: string; scope: KeyScope }>`
+              DELETE FROM truss.api_keys WHERE id = ${id}::uuid RETURNING name, scope`
+            if (row !== undefined) {
+              yield* audit.record({ action: "key.revoked", webhookId: null, detail: { key_id: id, ...row } })
+            }
+            return row !== undefined
+          }))
+          if (!revoked) return yield* new ApiKeyNotFound({ id })
         }, orUnavailable)
 
         const verify = Effect.fn("ApiKeys.verify")(function*(key: Redacted.Redacted) {
@@ -138,7 +182,7 @@ export class ApiKeys extends Context.Service<ApiKeys, {
             )
         ).pipe(orUnavailable, Effect.withSpan("ApiKeys.any"))
 
-        return ApiKeys.of({ create, list, revoke, verify, any })
+        return ApiKeys.of({ create, list, page, revoke, verify, any })
       })
-    )
+    ).pipe(Layer.provide(Audit.layer))
 }

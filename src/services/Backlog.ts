@@ -12,20 +12,15 @@ const candidates = (condition: string) =>
     WHERE e.table_id = w.table_id AND ${condition} LIMIT ${looked}
   ) e`
 
-/**
- * How many events wait for their delivery to `w`, whose cursor is `c`: those that are due, and those ahead of the cursor
- * that it asks for and has not attempted. Its `columns` and `filter` are not asked.
- */
-export const backlog = `(least(${backlogLimit},
-  (SELECT count(*) FROM (SELECT FROM truss.due d WHERE d.webhook_id = w.id LIMIT ${backlogLimit}) d) +
-  (SELECT count(*) FROM (
-    SELECT FROM (${stretches}) s CROSS JOIN LATERAL (
+/** When the events ahead of the cursor were made that `w` asks for and has not attempted; the oldest ones of many. */
+const ahead = (limit: number) => `
+    SELECT e.created_at FROM (${stretches}) s CROSS JOIN LATERAL (
+      ${candidates("s.after_seq = 0 AND e.xid = ANY (ARRAY(SELECT pg_snapshot_xip(s.low)))")}
+      UNION ALL
       ${
   candidates(`s.after_seq = 0 AND e.xid >= pg_snapshot_xmax(s.low)
         AND e.xid < coalesce(pg_snapshot_xmax(s.high), '18446744073709551615')`)
 }
-      UNION ALL
-      ${candidates("s.after_seq = 0 AND e.xid = ANY (ARRAY(SELECT pg_snapshot_xip(s.low)))")}
       UNION ALL
       ${candidates("s.after_seq > 0 AND e.seq > s.after_seq")}
     ) e
@@ -33,5 +28,19 @@ export const backlog = `(least(${backlogLimit},
       AND NOT EXISTS (SELECT FROM truss.attempts a WHERE a.webhook_id = w.id AND a.event_seq = e.seq
         AND a.event_at = e.created_at AND a.slot >= e.slot)
       AND NOT EXISTS (SELECT FROM truss.due d WHERE d.webhook_id = w.id AND d.event_seq = e.seq AND d.event_slot = e.slot)
-    LIMIT ${backlogLimit}
-  ) e))::float8)`
+    LIMIT ${limit}`
+
+/**
+ * How many events wait for their delivery to `w`, whose cursor is `c`: those that are due, and those ahead of the cursor
+ * that it asks for and has not attempted. Its `columns` and `filter` are not asked.
+ */
+export const backlog = `(least(${backlogLimit},
+  (SELECT count(*) FROM (SELECT FROM truss.due d WHERE d.webhook_id = w.id LIMIT ${backlogLimit}) d) +
+  (SELECT count(*) FROM (${ahead(backlogLimit)}) e))::float8)`
+
+/** When the oldest of those events was made; null where none waits. The first hundred are looked at, in their order. */
+export const oldestPending = `(least(
+  (SELECT e.created_at FROM truss.due d JOIN truss.events e
+    ON e.slot = d.event_slot AND e.table_id = d.table_id AND e.seq = d.event_seq
+    WHERE d.webhook_id = w.id ORDER BY d.event_seq LIMIT 1),
+  (SELECT min(e.created_at) FROM (${ahead(100)}) e)))`

@@ -3,7 +3,7 @@ import { Context, Effect, Layer, PubSub } from "effect"
 import type { SqlError } from "effect/sql"
 import {
   type DatabaseUnavailable,
-  InvalidParameter,
+  type InvalidParameter,
   JobNotFound,
   type TookTooLong,
   WebhookNotFound
@@ -25,6 +25,7 @@ import {
   runningJob
 } from "./JobQueries.ts"
 import { longRead } from "./LongRead.ts"
+import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
 /** What a request for a job is answered with. */
@@ -100,15 +101,6 @@ const windowPages = 8
 
 const runningQuery = runningJob(selects, slotsBetween("(j.criteria ->> 'since')", "NULL"))
 const replayQuery = replayPage(eventColumns)
-
-const encodeCursor = (row: JobRow): string => Buffer.from(`${row.position} ${row.id}`).toString("base64url")
-
-const decodeCursor = (cursor: string): Effect.Effect<readonly [string, string], InvalidParameter> => {
-  const match = /^(\d{1,17}) (.{36})$/.exec(Buffer.from(cursor, "base64url").toString())
-  return match !== null && isWebhookId(match[2]!)
-    ? Effect.succeed([match[1]!, match[2]])
-    : Effect.fail(new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" }))
-}
 
 type CreateError = WebhookNotFound | TookTooLong | DatabaseUnavailable
 
@@ -203,10 +195,10 @@ export class Jobs extends Context.Service<Jobs, {
         const before = query.cursor === undefined ? undefined : yield* decodeCursor(query.cursor)
         const rows = yield* sql.unsafe<JobRow>(
           `SELECT id::text, kind, state, matched::float8 AS matched, done::float8 AS done, created_at,
-            (extract(epoch FROM created_at) * 1000000)::int8::text AS position
+            ${positionOf("created_at")} AS position
           FROM truss.jobs
           WHERE webhook_id = $1::uuid AND ($2::int8 IS NULL
-            OR (created_at, id) < (timestamptz 'epoch' + $2::int8 * interval '1 microsecond', $3::uuid))
+            OR (created_at, id) < ${atPosition("$2", "$3")})
           ORDER BY created_at DESC, id DESC LIMIT $4`,
           [webhookId, before?.[0] ?? null, before?.[1] ?? null, query.limit + 1]
         )

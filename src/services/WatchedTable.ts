@@ -35,6 +35,11 @@ interface Row {
   readonly session_types: boolean
 }
 
+/** The columns of a relation's primary key, in its order. */
+export const primaryKeyOf = (oid: string) =>
+  `ARRAY(SELECT a.attname::text FROM pg_index x JOIN pg_attribute a ON a.attrelid = ${oid} AND a.attnum = ANY (x.indkey)
+    WHERE x.indrelid = ${oid} AND x.indisprimary ORDER BY array_position(x.indkey::int2[], a.attnum))`
+
 // `reached` follows foreign keys that change the referencing rows: where they come back to the table, or reach a
 // table with triggers, a change can cause another one of the same table inside the same statement.
 const query = `
@@ -70,8 +75,7 @@ SELECT t.oid::int8::float8 AS oid, t.relkind::text AS kind, t.relpersistence = '
       AND k.confrelid IN (SELECT oid FROM reached)
       AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
   ) AS nested,
-  ARRAY(SELECT a.attname::text FROM pg_index x JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (x.indkey)
-    WHERE x.indrelid = t.oid AND x.indisprimary ORDER BY array_position(x.indkey::int2[], a.attnum)) AS primary_key,
+  ${primaryKeyOf("t.oid")} AS primary_key,
   ARRAY(SELECT a.attname::text FROM pg_attribute a
     WHERE a.attrelid = t.oid AND a.attgenerated = 'v' AND NOT a.attisdropped ORDER BY a.attnum) AS virtual_columns,
   EXISTS (SELECT FROM members m JOIN pg_attribute a ON a.attrelid = m.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -81,9 +85,6 @@ SELECT t.oid::int8::float8 AS oid, t.relkind::text AS kind, t.relpersistence = '
       'json', 'jsonb', 'date', 'timestamp without time zone', 'timestamp with time zone', 'time without time zone'
     )) AS session_types
 FROM target t`
-
-const refuse = (reason: TableNotWatchable["reason"], detail: string) =>
-  Effect.fail(new TableNotWatchable({ reason, detail }))
 
 const kinds: Record<string, string> = {
   v: "a view",
@@ -96,6 +97,45 @@ const kinds: Record<string, string> = {
   t: "a TOAST table"
 }
 
+/** What of a relation decides whether it can be watched. */
+export interface WatchableFacts {
+  /** Its `relkind`. */
+  readonly kind: string
+  readonly temporary: boolean
+  /** The first of itself, its partitions and its children that belongs to a role which ours is no member of. */
+  readonly foreign: { readonly name: string; readonly owner: string } | null | undefined
+  /** A partition or child that is a foreign table. */
+  readonly foreign_partition: string | null
+}
+
+/** Why the relation called `label` cannot be watched; `undefined` when it can. */
+export const refusalOf = (label: string, facts: WatchableFacts): TableNotWatchable | undefined => {
+  const { foreign, foreign_partition, kind, temporary } = facts
+  if (kind !== "r" && kind !== "p" || temporary) {
+    return new TableNotWatchable({
+      reason: "not_a_table",
+      detail: `${label} is ${temporary ? "a temporary table" : kinds[kind] ?? "no table"}; only tables can be watched`
+    })
+  }
+  if (foreign !== null && foreign !== undefined) {
+    return new TableNotWatchable({
+      reason: "not_owner",
+      detail: `${foreign.name} belongs to the role ${foreign.owner}: adding and dropping triggers needs that role ` +
+        `(GRANT ${foreign.owner} TO the role that Truss Webhooks connects as)`
+    })
+  }
+  if (foreign_partition !== null) {
+    return new TableNotWatchable({
+      reason: "foreign_partition",
+      detail: `its partition ${foreign_partition} is a foreign table, for which PostgreSQL cannot capture changes`
+    })
+  }
+  return undefined
+}
+
+const refuse = (reason: TableNotWatchable["reason"], detail: string) =>
+  Effect.fail(new TableNotWatchable({ reason, detail }))
+
 /** Looks a table up by its exact schema and name, and refuses what cannot be watched, with the reason. */
 export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: string, name: string) {
   const label = `${schema}.${name}`
@@ -106,26 +146,8 @@ export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: st
   const sql = yield* PgClient.PgClient
   const [row] = yield* sql.unsafe<Row>(query, [schema, name])
   if (row === undefined) return yield* refuse("not_found", `there is no table ${label}`)
-  if (row.kind !== "r" && row.kind !== "p" || row.temporary) {
-    return yield* refuse(
-      "not_a_table",
-      `${label} is ${row.temporary ? "a temporary table" : kinds[row.kind] ?? "no table"}; only tables can be watched`
-    )
-  }
-  const foreign = row.relations.find((relation) => !relation.owned)
-  if (foreign !== undefined) {
-    return yield* refuse(
-      "not_owner",
-      `${foreign.name} belongs to the role ${foreign.owner}: adding and dropping triggers needs that role ` +
-        `(GRANT ${foreign.owner} TO the role that Truss Webhooks connects as)`
-    )
-  }
-  if (row.foreign_partition !== null) {
-    return yield* refuse(
-      "foreign_partition",
-      `its partition ${row.foreign_partition} is a foreign table, for which PostgreSQL cannot capture changes`
-    )
-  }
+  const refusal = refusalOf(label, { ...row, foreign: row.relations.find((relation) => !relation.owned) })
+  if (refusal !== undefined) return yield* refusal
   return {
     oid: row.oid,
     schema,

@@ -4,7 +4,7 @@ import { circuitOf, nextProbeAt } from "../domain/DeliveryState.ts"
 import {
   type DatabaseUnavailable,
   type InvalidFilter,
-  InvalidParameter,
+  type InvalidParameter,
   type TableLocked,
   type TableMismatch,
   type TableNotWatchable,
@@ -26,6 +26,7 @@ import { Audit } from "./Audit.ts"
 import { backlog } from "./Backlog.ts"
 import { Capture, withTriggerLock } from "./Capture.ts"
 import { orUnavailable } from "./Database.ts"
+import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
 import { plain, texts } from "./PgArray.ts"
 import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
 import { lookUpTable } from "./WatchedTable.ts"
@@ -79,7 +80,7 @@ const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w
   w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.columns,
   w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts, c.fail_count,
   c.last_failed_at, c.opened_at, ${backlog} AS backlog, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
-  (extract(epoch FROM w.created_at) * 1000000)::int8::text AS position`
+  ${positionOf("w.created_at")} AS position`
 const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
 
 const toWebhook = (row: Row, now: number): Webhook => {
@@ -137,15 +138,6 @@ const tableOf = ({ name, table_name, table_schema }: Pick<Webhook, "name" | "tab
   name,
   table: `${table_schema}.${table_name}`
 })
-
-const encodeCursor = (row: Row): string => Buffer.from(`${row.position} ${row.id}`).toString("base64url")
-
-const decodeCursor = (cursor: string): Effect.Effect<readonly [string, string], InvalidParameter> => {
-  const match = /^(\d{1,17}) (.{36})$/.exec(Buffer.from(cursor, "base64url").toString())
-  return match !== null && isWebhookId(match[2]!)
-    ? Effect.succeed([match[1]!, match[2]])
-    : Effect.fail(new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" }))
-}
 
 /** What is wrong with a webhook that fits its schema. */
 type Refusal = TableNotWatchable | InvalidFilter | TableMismatch
@@ -235,7 +227,7 @@ export class Webhooks extends Context.Service<Webhooks, {
           WHERE ($1::text IS NULL OR t.table_name = $1 OR t.table_schema || '.' || t.table_name = $1)
             AND ($2::boolean IS NULL OR w.active = $2)
             AND ($3::int8 IS NULL
-              OR (w.created_at, w.id) > (timestamptz 'epoch' + $3::int8 * interval '1 microsecond', $4::uuid))
+              OR (w.created_at, w.id) > ${atPosition("$3", "$4")})
           ORDER BY w.created_at, w.id LIMIT $5`,
           [query.table ?? null, query.active ?? null, after?.[0] ?? null, after?.[1] ?? null, query.limit + 1]
         )

@@ -51,7 +51,14 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
           ["post", `${prefix}/webhooks/{id}/test`, "200"],
           ["get", `${prefix}/webhooks/{id}/logs`, "200"],
           ["get", `${prefix}/webhooks/{id}/logs/{logId}`, "200"],
-          ["post", `${prefix}/webhooks/{id}/replay/{logId}`, "200"]
+          ["post", `${prefix}/webhooks/{id}/replay/{logId}`, "200"],
+          ["get", `${prefix}/webhooks/{id}/stats`, "200"],
+          ["get", `${prefix}/tables`, "200"],
+          ["get", `${prefix}/keys`, "200"],
+          ["post", `${prefix}/keys`, "201"],
+          ["delete", `${prefix}/keys/{id}`, "204"],
+          ["get", `${prefix}/audit`, "200"],
+          ["get", `${prefix}/cluster`, "200"]
         ] as const
         for (const [method, path, status] of operations) {
           assert.property(json.paths[path][method].responses, status, `${method} ${path}`)

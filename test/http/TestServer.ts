@@ -17,7 +17,7 @@ import type { SecretRotation } from "../../src/domain/SecretRotation.ts"
 import { type Webhook, type WebhookCreate, WebhookId } from "../../src/domain/Webhook.ts"
 import * as Server from "../../src/http/Server.ts"
 import { ApiKeys, type KeyOwner } from "../../src/services/ApiKeys.ts"
-import { Actor } from "../../src/services/Audit.ts"
+import { Actor, Audit } from "../../src/services/Audit.ts"
 import { DeliveryLog, type LogQuery } from "../../src/services/DeliveryLog.ts"
 import { EventHistories } from "../../src/services/EventHistories.ts"
 import { Health } from "../../src/services/Health.ts"
@@ -26,7 +26,10 @@ import { ManualDelivery } from "../../src/services/ManualDelivery.ts"
 import { Preview } from "../../src/services/Preview.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
 import { RowQueue } from "../../src/services/RowQueue.ts"
+import { Runners } from "../../src/services/Runners.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
+import { Statistics } from "../../src/services/Statistics.ts"
+import { Tables } from "../../src/services/Tables.ts"
 import { type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
 
 export const writeKey = `truss_sk_${"w".repeat(43)}`
@@ -201,6 +204,7 @@ const rotator = Layer.effect(
 const keys = Layer.succeed(ApiKeys, {
   create: () => Effect.die("not here"),
   list: Effect.succeed([]),
+  page: () => Effect.succeed({ data: [], next_cursor: null }),
   revoke: (id) => Effect.fail(new ApiKeyNotFound({ id })),
   verify: (key): Effect.Effect<KeyOwner | undefined, DatabaseUnavailable> => {
     switch (Redacted.value(key)) {
@@ -221,6 +225,10 @@ const elsewhere = Effect.die("tested with a database")
 const repair = Layer.mergeAll(
   Layer.succeed(EventHistories, { get: () => elsewhere }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
+  Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
+  Layer.succeed(Statistics, { of: () => elsewhere }),
+  Layer.succeed(Runners, { list: elsewhere, join: () => elsewhere }),
+  Layer.succeed(Tables, { list: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,
     recover: () => elsewhere,

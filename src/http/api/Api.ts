@@ -1,13 +1,18 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { Access } from "./Access.ts"
+import { AuditGroup } from "./Audit.ts"
+import { ClusterGroup } from "./Cluster.ts"
 import { EventsGroup } from "./Events.ts"
+import { KeysGroup } from "./Keys.ts"
 import { LogsGroup } from "./Logs.ts"
 import { RepairGroup } from "./Repair.ts"
+import { StatsGroup } from "./Stats.ts"
+import { TablesGroup } from "./Tables.ts"
 import { WebhooksGroup } from "./Webhooks.ts"
 
 /** Every route of the REST API, without its prefix. */
 export class Api extends HttpApi.make("truss-webhooks")
-  .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup)
+  .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup, TablesGroup, KeysGroup, AuditGroup, StatsGroup, ClusterGroup)
   .middleware(Access)
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(OpenApi.annotations({

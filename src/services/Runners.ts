@@ -1,0 +1,91 @@
+import { PgClient } from "@effect/sql-pg"
+import { Clock, Context, Effect, Layer, Schedule, type Scope } from "effect"
+import { randomUUID } from "node:crypto"
+import type { DatabaseUnavailable } from "../domain/Errors.ts"
+import type { Runner } from "../domain/Runner.ts"
+import { oldestPending } from "./Backlog.ts"
+import { orUnavailable } from "./Database.ts"
+import { Health } from "./Health.ts"
+
+const beatEveryMs = 2_000
+
+/** Who has said nothing for so long is gone. */
+const silent = "r.beat < clock_timestamp() - interval '10 seconds'"
+
+const beatQuery = `
+  INSERT INTO truss.runners AS r (id, address, started_at, active_since, beat)
+  VALUES ($1::uuid, $2, $3::timestamptz, CASE WHEN $4::boolean THEN clock_timestamp() END, clock_timestamp())
+  ON CONFLICT (id) DO UPDATE SET beat = excluded.beat,
+    active_since = CASE WHEN $4 THEN coalesce(r.active_since, excluded.active_since) END`
+
+// Of two that say that they deliver, the earlier one is dead or frozen.
+const listQuery = `
+  SELECT r.id::text, r.address, r.active_since IS NOT NULL AS active, r.started_at FROM truss.runners r
+  WHERE NOT ${silent} AND NOT EXISTS (SELECT FROM truss.runners n WHERE n.active_since > r.active_since)
+  ORDER BY active DESC, r.started_at, r.id`
+
+const loadQuery = `
+  SELECT count(*)::float8 AS webhooks,
+    extract(epoch FROM clock_timestamp() - min(${oldestPending}))::float8 AS lag
+  FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.active`
+
+interface Row {
+  readonly id: string
+  readonly address: string
+  readonly active: boolean
+  readonly started_at: Date
+}
+
+/** The processes on this database: each says every two seconds that it lives, and what it does. */
+export class Runners extends Context.Service<Runners, {
+  /** Whoever delivers first, then the others by age. */
+  readonly list: Effect.Effect<ReadonlyArray<Runner>, DatabaseUnavailable>
+  /** Says that this process lives and answers at `address`, until the scope ends. */
+  join(address: string): Effect.Effect<void, never, Scope.Scope>
+}>()("truss/services/Runners") {
+  static readonly layer = Layer.effect(
+    Runners,
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const health = yield* Health
+
+      const list = Effect.gen(function*() {
+        const rows = yield* sql.unsafe<Row>(listQuery)
+        const [load] = yield* sql.unsafe<{ webhooks: number; lag: number | null }>(loadQuery)
+        return rows.map(({ active, address, id, started_at }): Runner => ({
+          id,
+          address,
+          role: active ? "active" : "standby",
+          started_at: started_at.toISOString(),
+          webhooks: active ? load!.webhooks : 0,
+          lag_seconds: active ? Math.max(0, load!.lag ?? 0) : 0
+        }))
+      }).pipe(orUnavailable, Effect.withSpan("Runners.list"))
+
+      const join = Effect.fn("Runners.join")(function*(address: string) {
+        const id = randomUUID()
+        const startedAt = new Date(yield* Clock.currentTimeMillis).toISOString()
+        let last: { readonly active: boolean; readonly at: number } | undefined = undefined
+        const beat = Effect.gen(function*() {
+          const active = (yield* health.get).mode !== "standby"
+          const now = performance.now()
+          if (last !== undefined && last.active === active && now - last.at < beatEveryMs) return
+          yield* sql.unsafe(beatQuery, [id, address, startedAt, active])
+          last = { active, at: now }
+          yield* sql.unsafe(`DELETE FROM truss.runners r WHERE ${silent}`)
+        }).pipe(
+          Effect.timeout("5 seconds"),
+          Effect.catchCause((cause) => Effect.logDebug("the sign of life was not written", cause))
+        )
+        yield* Effect.addFinalizer(() =>
+          sql`DELETE FROM truss.runners WHERE id = ${id}::text::uuid`.pipe(Effect.timeout("1 second"), Effect.ignore)
+        )
+        yield* beat
+        // A change of its role is told at once.
+        yield* beat.pipe(Effect.repeat(Schedule.spaced("250 millis")), Effect.forkScoped)
+      })
+
+      return Runners.of({ list, join })
+    })
+  )
+}
