@@ -5,6 +5,11 @@ export class WebhookNotFound extends Schema.TaggedError<WebhookNotFound>()("Webh
   id: Schema.String
 }) {}
 
+/** The webhook is not as the caller's condition says: it was changed since, by somebody else perhaps. */
+export class WebhookChanged extends Schema.TaggedError<WebhookChanged>()("WebhookChanged", {
+  id: Schema.String
+}) {}
+
 /** No such log entry of that webhook (or its time of retention has passed). */
 export class LogEntryNotFound extends Schema.TaggedError<LogEntryNotFound>()("LogEntryNotFound", {
   id: Schema.String

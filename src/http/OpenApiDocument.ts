@@ -22,11 +22,43 @@ const queryTypes: Record<string, object> = {
   to: { type: "string", format: "date-time" }
 }
 
+/** What the API's definition leaves out, so that callers of the typed client need not name it. */
+const header = (name: string, description: string) => ({
+  name,
+  in: "header" as const,
+  required: false,
+  description,
+  schema: { type: "string" }
+})
+
+const ifMatch = header("If-Match", "The `ETag` that the webhook must still have, or else 412; `*` holds always")
+const ifNoneMatch = header("If-None-Match", "The `ETag` of the settings that are known: 304 if they still hold")
+const etag = { description: "Of the webhook's settings", schema: { type: "string" } }
+
+const ofWebhook = /\/webhooks\/\{id\}$/
+
+const conditional = (operation: Operation, method: string, path: string): Operation => {
+  if (!ofWebhook.test(path)) return operation
+  const responses: Record<string, object> = { ...operation.responses }
+  if (responses["200"] !== undefined) responses["200"] = { ...responses["200"], headers: { ETag: etag } }
+  if (method === "get") responses["304"] = { description: "The settings are those of If-None-Match" }
+  return {
+    ...operation,
+    parameters: [...operation.parameters, ifMatch, ...(method === "get" ? [ifNoneMatch] : [])] as never,
+    responses: responses as never
+  }
+}
+
 const mapOperations = (paths: Paths, change: (operation: Operation) => Operation): Paths =>
   Object.fromEntries(
     Object.entries(paths).map(([path, item]) => [
       path,
-      Object.fromEntries(Object.entries(item).map(([method, operation]) => [method, change(operation as Operation)]))
+      Object.fromEntries(
+        Object.entries(item).map(([method, operation]) => [
+          method,
+          change(conditional(operation as Operation, method, path))
+        ])
+      )
     ])
   )
 

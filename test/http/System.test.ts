@@ -57,6 +57,9 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
           assert.property(json.paths[path][method].responses, status, `${method} ${path}`)
         }
       }
+      const patch = json.paths["/v1/webhooks/{id}"].patch
+      assert.property(patch.responses, "412")
+      assert.include(patch.parameters.map(({ name }: { name: string }) => name), "If-Match")
       const create = json.paths["/v1/webhooks"].post
       assert.includeMembers(Object.keys(create.responses), ["400", "401", "403", "409", "413", "415", "422", "503"])
       assert.property(create.responses["400"].content, "application/problem+json")

@@ -14,7 +14,7 @@ import {
   WebhookNotFound
 } from "../../src/domain/Errors.ts"
 import type { SecretRotation } from "../../src/domain/SecretRotation.ts"
-import { type Webhook, type WebhookCreate, WebhookId } from "../../src/domain/Webhook.ts"
+import { type WebhookCreate, WebhookId } from "../../src/domain/Webhook.ts"
 import * as Server from "../../src/http/Server.ts"
 import { ApiKeys, type KeyOwner } from "../../src/services/ApiKeys.ts"
 import { Actor } from "../../src/services/Audit.ts"
@@ -27,7 +27,7 @@ import { Preview } from "../../src/services/Preview.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
 import { RowQueue } from "../../src/services/RowQueue.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
-import { type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
+import { type VersionedWebhook, type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
 
 export const writeKey = `truss_sk_${"w".repeat(43)}`
 export const readKey = `truss_sk_${"r".repeat(43)}`
@@ -56,7 +56,7 @@ const webhooks = Layer.effect(
   Webhooks,
   Effect.gen(function*() {
     const asked = yield* Asked
-    const stored = new Map<string, Webhook>()
+    const stored = new Map<string, VersionedWebhook>()
     const find = (id: string) =>
       Effect.suspend(() => {
         const webhook = stored.get(id)
@@ -79,8 +79,9 @@ const webhooks = Layer.effect(
             return Effect.void
         }
       })
-    const show = ({ secret, ...input }: WebhookCreate): Webhook => ({
+    const show = ({ secret, ...input }: WebhookCreate): VersionedWebhook => ({
       ...input,
+      version: "1",
       id: WebhookId.make(crypto.randomUUID()),
       has_secret: secret !== undefined && secret !== null,
       fail_count: 0,

@@ -46,6 +46,13 @@ export class Locked extends HttpApiError.Problem<Locked>()("Locked", {
   title: "Table Locked"
 }, { detail }) {}
 
+/** 412: what is there is not what `If-Match` says. Nothing was changed. */
+export class PreconditionFailed extends HttpApiError.Problem<PreconditionFailed>()("PreconditionFailed", {
+  type: "urn:truss:problem:precondition-failed",
+  status: 412,
+  title: "Precondition Failed"
+}, { detail }) {}
+
 /** 413: a body over 1 MiB. */
 export class ContentTooLarge extends HttpApiError.Problem<ContentTooLarge>()("ContentTooLarge", {
   type: "urn:truss:problem:content-too-large",
