@@ -1,8 +1,10 @@
 import initial from "./0001_initial.ts"
 import guarantees from "./0002_guarantees.ts"
+import idempotency from "./0003_idempotency.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
   "0001_initial": initial,
-  "0002_guarantees": guarantees
+  "0002_guarantees": guarantees,
+  "0003_idempotency": idempotency
 }

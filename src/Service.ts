@@ -15,6 +15,7 @@ import { DeliveryLog } from "./services/DeliveryLog.ts"
 import { Disabling } from "./services/Disabling.ts"
 import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
+import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
 import { Jobs } from "./services/Jobs.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
@@ -120,7 +121,8 @@ export const layerServices = (
     Sender.layer,
     Health.layer,
     ApiKeys.layer({ apiKey: options.apiKey }),
-    Audit.layer
+    Audit.layer,
+    IdempotencyKeys.layer
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(

@@ -35,6 +35,43 @@ const ifMatch = header("If-Match", "The `ETag` that the webhook must still have,
 const ifNoneMatch = header("If-None-Match", "The `ETag` of the settings that are known: 304 if they still hold")
 const etag = { description: "Of the webhook's settings", schema: { type: "string" } }
 
+const idempotencyKey = header(
+  "Idempotency-Key",
+  "1 to 255 printable ASCII characters: the same key with the same path and body gets the first answer again for 24 " +
+    "hours, with `Idempotency-Replayed: true` and without a secret that is shown once"
+)
+
+const keyProblem = (description: string) => ({
+  description,
+  content: {
+    "application/problem+json": {
+      schema: {
+        type: "object",
+        required: ["type", "title", "status", "detail"],
+        properties: {
+          type: { type: "string" },
+          title: { type: "string" },
+          status: { type: "integer" },
+          detail: { type: "string" }
+        }
+      }
+    }
+  }
+})
+
+const idempotent = (operation: Operation, method: string, path: string): Operation =>
+  method !== "post" || path.endsWith("/preview")
+    ? operation
+    : {
+      ...operation,
+      parameters: [...operation.parameters, idempotencyKey] as never,
+      responses: {
+        "409": keyProblem("The first request with this Idempotency-Key still runs"),
+        "422": keyProblem("The Idempotency-Key was used for another request"),
+        ...operation.responses
+      } as never
+    }
+
 const ofWebhook = /\/webhooks\/\{id\}$/
 
 const conditional = (operation: Operation, method: string, path: string): Operation => {
@@ -56,7 +93,7 @@ const mapOperations = (paths: Paths, change: (operation: Operation) => Operation
       Object.fromEntries(
         Object.entries(item).map(([method, operation]) => [
           method,
-          change(conditional(operation as Operation, method, path))
+          change(idempotent(conditional(operation as Operation, method, path), method, path))
         ])
       )
     ])

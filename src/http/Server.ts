@@ -7,6 +7,7 @@ import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
+import { layerIdempotency } from "./IdempotencyControl.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
@@ -39,7 +40,8 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 
 const routesOf = (api: PrefixedApi) =>
   HttpApiBuilder.layer(api).pipe(
-    Layer.provide([webhooksHandlers(api), logsHandlers(api), repairHandlers(api), eventsHandlers(api)])
+    Layer.provide([webhooksHandlers(api), logsHandlers(api), repairHandlers(api), eventsHandlers(api)]),
+    Layer.provide(layerIdempotency)
   )
 
 /**

@@ -21,6 +21,7 @@ import { Actor } from "../../src/services/Audit.ts"
 import { DeliveryLog, type LogQuery } from "../../src/services/DeliveryLog.ts"
 import { EventHistories } from "../../src/services/EventHistories.ts"
 import { Health } from "../../src/services/Health.ts"
+import { IdempotencyKeys } from "../../src/services/IdempotencyKeys.ts"
 import { Jobs } from "../../src/services/Jobs.ts"
 import { ManualDelivery } from "../../src/services/ManualDelivery.ts"
 import { Preview } from "../../src/services/Preview.ts"
@@ -221,6 +222,13 @@ const keys = Layer.succeed(ApiKeys, {
 const elsewhere = Effect.die("tested with a database")
 const repair = Layer.mergeAll(
   Layer.succeed(EventHistories, { get: () => elsewhere }),
+  Layer.succeed(IdempotencyKeys, {
+    claim: () => elsewhere,
+    renew: () => elsewhere,
+    keep: () => elsewhere,
+    release: () => elsewhere,
+    forget: elsewhere
+  }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,

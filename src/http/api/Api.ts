@@ -1,6 +1,7 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { Access } from "./Access.ts"
 import { EventsGroup } from "./Events.ts"
+import { Idempotency } from "./Idempotency.ts"
 import { LogsGroup } from "./Logs.ts"
 import { RepairGroup } from "./Repair.ts"
 import { WebhooksGroup } from "./Webhooks.ts"
@@ -8,6 +9,7 @@ import { WebhooksGroup } from "./Webhooks.ts"
 /** Every route of the REST API, without its prefix. */
 export class Api extends HttpApi.make("truss-webhooks")
   .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup)
+  .middleware(Idempotency)
   .middleware(Access)
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(OpenApi.annotations({
