@@ -17,6 +17,7 @@ import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
 import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
 import { Jobs } from "./services/Jobs.ts"
+import { LogTails } from "./services/LogTails.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
 import { Partitions } from "./services/Partitions.ts"
@@ -118,6 +119,7 @@ export const layerServices = (
     Cursors.layer,
     ChangeFeed.layer,
     DeliveryLog.layer,
+    LogTails.layer,
     Sender.layer,
     Health.layer,
     ApiKeys.layer({ apiKey: options.apiKey }),
@@ -162,5 +164,8 @@ export const layerService = (options: ServiceOptions) =>
         Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
       )
     })
-    return Context.mergeAll(services, http, yield* Effect.provideContext(start, services))
+    const running = yield* Effect.provideContext(start, services)
+    // Who follows a log is let go at once, not when the attempts in flight have ended.
+    yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
+    return Context.mergeAll(services, http, running)
   }))

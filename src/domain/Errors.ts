@@ -72,6 +72,11 @@ export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMis
   faults: Schema.Array(Fault)
 }) {}
 
+/** As many follow a webhook's log here as may, or the service stops. Temporary. */
+export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()("TooManySubscribers", {
+  detail: Schema.String
+}) {}
+
 /** The database does not answer. Temporary: everything that meets it tries again. */
 export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
   detail: Schema.String

@@ -11,6 +11,7 @@ import type {
   TableMismatch,
   TableNotWatchable,
   TookTooLong,
+  TooManySubscribers,
   WebhookChanged,
   WebhookNotFound
 } from "../domain/Errors.ts"
@@ -32,6 +33,7 @@ const problems = {
   TableMismatch: ({ faults }: TableMismatch) =>
     new Mismatch({ detail: faults.map(({ message }) => message).join("; "), errors: faults }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
+  TooManySubscribers: ({ detail }: TooManySubscribers) => new Unavailable({ detail }),
   // What the driver says may name hosts and users.
   DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
 }

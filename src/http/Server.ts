@@ -3,6 +3,7 @@ import { Duration, Effect, Layer, Schema } from "effect"
 import { HttpRouter, HttpServer, type HttpServerError } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { LogTails } from "../services/LogTails.ts"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
@@ -89,6 +90,9 @@ const layerCut = (server: Server) =>
     })
   )
 
+/** Streams never end by themselves: they are ended before the server waits for its requests to end. */
+const layerLetGo = Layer.effectDiscard(Effect.flatMap(LogTails, (tails) => Effect.addFinalizer(() => tails.end)))
+
 /** The whole HTTP side on a server of its own. Gives `HttpServer`, whose address has the port. */
 export const layer = (options: ServerOptions) =>
   Layer.unwrap(Effect.sync(() => {
@@ -103,13 +107,15 @@ export const layer = (options: ServerOptions) =>
       port: options.port,
       gracefulShutdownTimeout: options.shutdownTimeout ?? Duration.seconds(10)
     }).pipe(Layer.catchTag("ServeError", (error) => Layer.effect(HttpServer.HttpServer, listenError(options)(error))))
-    return HttpRouter.serve(
+    const served = HttpRouter.serve(
       Layer.mergeAll(
         layerRoutes(options),
         HttpRouter.middleware((handler) => logged(answer(handler)), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }
-    ).pipe(
+    )
+    return layerLetGo.pipe(
+      Layer.provideMerge(served),
       Layer.provideMerge(layerCut(server)),
       Layer.provide(listening),
       Layer.provide(NodeHttpServer.layerHttpServices)

@@ -23,6 +23,7 @@ import { EventHistories } from "../../src/services/EventHistories.ts"
 import { Health } from "../../src/services/Health.ts"
 import { IdempotencyKeys } from "../../src/services/IdempotencyKeys.ts"
 import { Jobs } from "../../src/services/Jobs.ts"
+import { LogTails } from "../../src/services/LogTails.ts"
 import { ManualDelivery } from "../../src/services/ManualDelivery.ts"
 import { Preview } from "../../src/services/Preview.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
@@ -229,6 +230,7 @@ const repair = Layer.mergeAll(
     release: () => elsewhere,
     forget: elsewhere
   }),
+  Layer.succeed(LogTails, { open: () => elsewhere, end: Effect.void }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,
