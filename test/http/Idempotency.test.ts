@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { IdempotencyKeys } from "../../src/services/IdempotencyKeys.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { Application, RunningService, until } from "../support/RunningService.ts"
@@ -138,6 +138,33 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
         assert.strictEqual(yield* count("shared"), 1)
         const again = yield* post("/api/webhooks", "shared", input)
         assert.deepStrictEqual([again.status, again.replayed], [201, "true"])
+      }))
+
+    it.effect("is let end, and its answer kept, when the service stops", () =>
+      Effect.gen(function*() {
+        const receiver = yield* Receiver
+        const input = yield* inputFor("stopping")
+        let release = () => {}
+        const after = new Promise<void>((resolve) => (release = resolve))
+        receiver.respond("/stopping", () => ({ after }))
+        const { id } = JSON.parse((yield* post("/api/webhooks", "stopping", input)).text)
+        const scope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(Layer.fresh(RunningService.layerOn()), scope)
+        const { baseUrl } = Context.get(context, RunningService)
+        const first = yield* Effect.forkChild(post(`/api/webhooks/${id}/test`, "stop", undefined, { baseUrl }))
+        yield* receiver.waitFor("/stopping", 1)
+        const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+        yield* until(
+          "no more connections",
+          Effect.promise(() => fetch(`${baseUrl}/health/live`).then(() => true, () => false)),
+          (answers) => !answers
+        )
+        release()
+        const answer = yield* Fiber.join(first)
+        yield* Fiber.join(closing)
+        assert.deepStrictEqual([answer.status, answer.replayed], [200, null], answer.text)
+        const again = yield* post(`/api/webhooks/${id}/test`, "stop")
+        assert.deepStrictEqual([again.status, again.text, again.replayed], [200, answer.text, "true"])
       }))
 
     it.effect("rotates a secret once, and the secret is not kept", () =>
