@@ -1,16 +1,26 @@
 import { assert, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
+import { ApiKeys } from "../../src/services/ApiKeys.ts"
 import { IdempotencyKeys } from "../../src/services/IdempotencyKeys.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { Application, RunningService, until } from "../support/RunningService.ts"
 
 const post = Effect.fnUntraced(
-  function*(path: string, key: string, body?: unknown, options?: { baseUrl?: string; signal?: AbortSignal }) {
+  function*(
+    path: string,
+    key: string,
+    body?: unknown,
+    options?: { baseUrl?: string; signal?: AbortSignal; apiKey?: string }
+  ) {
     const { baseUrl } = yield* RunningService
     const response = yield* Effect.promise(() =>
       fetch(`${options?.baseUrl ?? baseUrl}${path}`, {
         method: "POST",
-        headers: { "idempotency-key": key, ...(body !== undefined && { "content-type": "application/json" }) },
+        headers: {
+          "idempotency-key": key,
+          ...(options?.apiKey !== undefined && { apikey: options.apiKey }),
+          ...(body !== undefined && { "content-type": "application/json" })
+        },
         ...(body !== undefined && { body: JSON.stringify(body) }),
         ...(options?.signal !== undefined && { signal: options.signal })
       })
@@ -216,6 +226,21 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
           const answer = yield* post("/api/webhooks/preview", "preview", { table_name: "seen", columns, filter: null })
           assert.deepStrictEqual([answer.status, answer.replayed], [200, null], answer.text)
         }
+      }))
+
+    it.effect("shares its key with nobody else's", () =>
+      Effect.gen(function*() {
+        const keys = yield* ApiKeys
+        const input = yield* inputFor("owned")
+        const [one, two] = yield* Effect.all([keys.create("same", "write"), keys.create("same", "write")])
+        for (const { key, id } of [one, two]) {
+          const apiKey = Redacted.value(key)
+          const answer = yield* post("/v1/webhooks", "owned", { ...input, name: id }, { apiKey })
+          assert.deepStrictEqual([answer.status, answer.replayed], [201, null], answer.text)
+          const again = yield* post("/v1/webhooks", "owned", { ...input, name: id }, { apiKey })
+          assert.deepStrictEqual([again.text, again.replayed], [answer.text, "true"])
+        }
+        assert.strictEqual((yield* post("/v1/webhooks", "owned", input)).status, 401)
       }))
 
     it.effect("is forgotten after 24 hours, and taken over when its process is gone", () =>
