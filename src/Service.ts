@@ -16,7 +16,9 @@ import { DeliveryLog } from "./services/DeliveryLog.ts"
 import { Disabling } from "./services/Disabling.ts"
 import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
+import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
 import { Jobs } from "./services/Jobs.ts"
+import { LogTails } from "./services/LogTails.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
 import { Partitions } from "./services/Partitions.ts"
@@ -124,10 +126,12 @@ export const layerServices = (
     Cursors.layer,
     ChangeFeed.layer,
     DeliveryLog.layer,
+    LogTails.layer,
     Sender.layer,
     Health.layer,
     ApiKeys.layer({ apiKey: options.apiKey }),
-    Audit.layer
+    Audit.layer,
+    IdempotencyKeys.layer
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(
@@ -172,5 +176,8 @@ export const layerService = (options: ServiceOptions) =>
       yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
       return dispatcher
     })
-    return Context.mergeAll(services, http, yield* Effect.provideContext(start, services))
+    const running = yield* Effect.provideContext(start, services)
+    // Who follows a log is let go at once, not when the attempts in flight have ended.
+    yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
+    return Context.mergeAll(services, http, running)
   }))

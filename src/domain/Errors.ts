@@ -5,6 +5,11 @@ export class WebhookNotFound extends Schema.TaggedError<WebhookNotFound>()("Webh
   id: Schema.String
 }) {}
 
+/** The webhook is not as the caller's condition says: it was changed since, by somebody else perhaps. */
+export class WebhookChanged extends Schema.TaggedError<WebhookChanged>()("WebhookChanged", {
+  id: Schema.String
+}) {}
+
 /** No such log entry of that webhook (or its time of retention has passed). */
 export class LogEntryNotFound extends Schema.TaggedError<LogEntryNotFound>()("LogEntryNotFound", {
   id: Schema.String
@@ -65,6 +70,11 @@ export class InvalidFilter extends Schema.TaggedError<InvalidFilter>()("InvalidF
 /** The table does not have what was asked of it: a column, or a primary key. */
 export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMismatch", {
   faults: Schema.Array(Fault)
+}) {}
+
+/** As many follow a webhook's log here as may, or the service stops. Temporary. */
+export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()("TooManySubscribers", {
+  detail: Schema.String
 }) {}
 
 /** The database does not answer. Temporary: everything that meets it tries again. */

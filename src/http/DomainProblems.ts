@@ -12,13 +12,17 @@ import type {
   TableMismatch,
   TableNotWatchable,
   TookTooLong,
+  TooManySubscribers,
+  WebhookChanged,
   WebhookNotFound
 } from "../domain/Errors.ts"
-import { Locked, Mismatch, NotFound, NotWatchable, Unavailable } from "./api/Problems.ts"
+import { Locked, Mismatch, NotFound, NotWatchable, PreconditionFailed, Unavailable } from "./api/Problems.ts"
 import { badRequest } from "./Faults.ts"
 
 const problems = {
   WebhookNotFound: (_: WebhookNotFound) => new NotFound({ detail: "There is no such webhook" }),
+  WebhookChanged: (_: WebhookChanged) =>
+    new PreconditionFailed({ detail: "The webhook is not what the condition says: read it again" }),
   LogEntryNotFound: (_: LogEntryNotFound) => new NotFound({ detail: "There is no such entry in this webhook's log" }),
   EventNotWaiting: (_: EventNotWaiting) => new NotFound({ detail: "No such event waits for its next attempt" }),
   EventNotFound: (_: EventNotFound) => new NotFound({ detail: "There is no such event, or it is past retention" }),
@@ -31,6 +35,7 @@ const problems = {
   TableMismatch: ({ faults }: TableMismatch) =>
     new Mismatch({ detail: faults.map(({ message }) => message).join("; "), errors: faults }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
+  TooManySubscribers: ({ detail }: TooManySubscribers) => new Unavailable({ detail }),
   // What the driver says may name hosts and users.
   DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
 }

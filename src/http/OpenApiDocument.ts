@@ -24,11 +24,80 @@ const queryTypes: Record<string, object> = {
   to: { type: "string", format: "date-time" }
 }
 
+/** What the API's definition leaves out, so that callers of the typed client need not name it. */
+const header = (name: string, description: string) => ({
+  name,
+  in: "header" as const,
+  required: false,
+  description,
+  schema: { type: "string" }
+})
+
+const ifMatch = header("If-Match", "The `ETag` that the webhook must still have, or else 412; `*` holds always")
+const ifNoneMatch = header("If-None-Match", "The `ETag` of the settings that are known: 304 if they still hold")
+const etag = { description: "Of the webhook's settings", schema: { type: "string" } }
+
+const idempotencyKey = header(
+  "Idempotency-Key",
+  "1 to 255 printable ASCII characters: the same key with the same path and body gets the first answer again for 24 " +
+    "hours, with `Idempotency-Replayed: true` and without a secret that is shown once"
+)
+
+const keyProblem = (description: string) => ({
+  description,
+  content: {
+    "application/problem+json": {
+      schema: {
+        type: "object",
+        required: ["type", "title", "status", "detail"],
+        properties: {
+          type: { type: "string" },
+          title: { type: "string" },
+          status: { type: "integer" },
+          detail: { type: "string" }
+        }
+      }
+    }
+  }
+})
+
+const idempotent = (operation: Operation, method: string, path: string): Operation =>
+  method !== "post" || path.endsWith("/preview")
+    ? operation
+    : {
+      ...operation,
+      parameters: [...operation.parameters, idempotencyKey] as never,
+      responses: {
+        "409": keyProblem("The first request with this Idempotency-Key still runs"),
+        "422": keyProblem("The Idempotency-Key was used for another request"),
+        ...operation.responses
+      } as never
+    }
+
+const ofWebhook = /\/webhooks\/\{id\}$/
+
+const conditional = (operation: Operation, method: string, path: string): Operation => {
+  if (!ofWebhook.test(path)) return operation
+  const responses: Record<string, object> = { ...operation.responses }
+  if (responses["200"] !== undefined) responses["200"] = { ...responses["200"], headers: { ETag: etag } }
+  if (method === "get") responses["304"] = { description: "The settings are those of If-None-Match" }
+  return {
+    ...operation,
+    parameters: [...operation.parameters, ifMatch, ...(method === "get" ? [ifNoneMatch] : [])] as never,
+    responses: responses as never
+  }
+}
+
 const mapOperations = (paths: Paths, change: (operation: Operation) => Operation): Paths =>
   Object.fromEntries(
     Object.entries(paths).map(([path, item]) => [
       path,
-      Object.fromEntries(Object.entries(item).map(([method, operation]) => [method, change(operation as Operation)]))
+      Object.fromEntries(
+        Object.entries(item).map(([method, operation]) => [
+          method,
+          change(idempotent(conditional(operation as Operation, method, path), method, path))
+        ])
+      )
     ])
   )
 

@@ -38,7 +38,7 @@ const isNested = (json: string): boolean => {
 const malformed = (message: string) => badRequest([{ path: "", message }])
 
 /** The body's bytes, read no further than 1 MiB. */
-const readBytes = (request: HttpServerRequest.HttpServerRequest) =>
+export const readBytes = (request: HttpServerRequest.HttpServerRequest) =>
   Number(request.headers["content-length"] ?? 0) > maxBodyBytes
     ? Effect.fail(tooLarge())
     : request.arrayBuffer.pipe(

@@ -3,12 +3,14 @@ import { Duration, Effect, Layer, Schema } from "effect"
 import { HttpRouter, HttpServer, type HttpServerError } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { LogTails } from "../services/LogTails.ts"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
 import { clusterHandlers } from "./ClusterHandlers.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
+import { layerIdempotency } from "./IdempotencyControl.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
@@ -54,7 +56,8 @@ const routesOf = (api: PrefixedApi) =>
       auditHandlers(api),
       statsHandlers(api),
       clusterHandlers(api)
-    ])
+    ]),
+    Layer.provide(layerIdempotency)
   )
 
 /**
@@ -102,6 +105,9 @@ const layerCut = (server: Server) =>
     })
   )
 
+/** Streams never end by themselves: they are ended before the server waits for its requests to end. */
+const layerLetGo = Layer.effectDiscard(Effect.flatMap(LogTails, (tails) => Effect.addFinalizer(() => tails.end)))
+
 /** The whole HTTP side on a server of its own. Gives `HttpServer`, whose address has the port. */
 export const layer = (options: ServerOptions) =>
   Layer.unwrap(Effect.sync(() => {
@@ -116,13 +122,15 @@ export const layer = (options: ServerOptions) =>
       port: options.port,
       gracefulShutdownTimeout: options.shutdownTimeout ?? Duration.seconds(10)
     }).pipe(Layer.catchTag("ServeError", (error) => Layer.effect(HttpServer.HttpServer, listenError(options)(error))))
-    return HttpRouter.serve(
+    const served = HttpRouter.serve(
       Layer.mergeAll(
         layerRoutes(options),
         HttpRouter.middleware((handler) => logged(answer(handler)), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }
-    ).pipe(
+    )
+    return layerLetGo.pipe(
+      Layer.provideMerge(served),
       Layer.provideMerge(layerCut(server)),
       Layer.provide(listening),
       Layer.provide(NodeHttpServer.layerHttpServices)

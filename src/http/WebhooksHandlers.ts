@@ -10,6 +10,7 @@ import { Webhooks } from "../services/Webhooks.ts"
 import type { PrefixedApi } from "./api/Api.ts"
 import { defaultLimit } from "./api/Parameters.ts"
 import { NoOptions } from "./api/Webhooks.ts"
+import { conditionsOf, ifWanted, tagged } from "./Conditional.ts"
 import { asProblems } from "./DomainProblems.ts"
 import { jsonText } from "./JsonText.ts"
 import { decodeBody } from "./RequestBody.ts"
@@ -33,14 +34,22 @@ export const webhooksHandlers = (api: PrefixedApi) =>
       return handlers
         .handleAll({
           list: ({ query }) => asProblems(webhooks.list({ limit: defaultLimit, ...query })),
-          get: ({ params }) => asProblems(webhooks.get(params.id)),
-          delete: ({ params }) => asProblems(webhooks.remove(params.id))
+          get: ({ params, request }) =>
+            Effect.flatMap(conditionsOf(request), (conditions) =>
+              Effect.flatMap(asProblems(webhooks.get(params.id)), (webhook) =>
+                ifWanted(webhook, conditions))),
+          delete: ({ params, request }) =>
+            Effect.flatMap(conditionsOf(request), (conditions) =>
+              asProblems(webhooks.remove(params.id, conditions)))
         })
         .handleRaw("create", ({ request }) =>
-          Effect.flatMap(createBody(request), (input) => asProblems(webhooks.create(input))))
+          Effect.flatMap(createBody(request), (input) =>
+            Effect.map(asProblems(webhooks.create(input)), (webhook) =>
+              tagged(webhook, 201))))
         .handleRaw("patch", ({ params, request }) =>
-          Effect.flatMap(patchBody(request), (input) =>
-            asProblems(webhooks.patch(params.id, input))))
+          Effect.flatMap(Effect.all([conditionsOf(request), patchBody(request)]), ([conditions, input]) =>
+            Effect.map(asProblems(webhooks.patch(params.id, input, conditions)), (webhook) =>
+              tagged(webhook))))
         .handleRaw("preview", ({ request }) =>
           Effect.flatMap(previewBody(request), (wanted) =>
             jsonText(asProblems(preview.of(wanted)))))

@@ -1,6 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Clock, Context, Effect, Layer, PubSub } from "effect"
 import { circuitOf, nextProbeAt } from "../domain/DeliveryState.ts"
+import { type Conditions, mayChange, webhookTag } from "../domain/EntityTag.ts"
 import {
   type DatabaseUnavailable,
   type InvalidFilter,
@@ -8,6 +9,7 @@ import {
   type TableLocked,
   type TableMismatch,
   type TableNotWatchable,
+  WebhookChanged,
   WebhookNotFound
 } from "../domain/Errors.ts"
 import type { ChangeType } from "../domain/EventType.ts"
@@ -31,6 +33,11 @@ import { plain, texts } from "./PgArray.ts"
 import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
 import { lookUpTable } from "./WatchedTable.ts"
 import { announce, markPauseOrResume, WebhookChanges } from "./WebhookChanges.ts"
+
+/** A webhook with what tells its settings from earlier ones. */
+export interface VersionedWebhook extends Webhook {
+  readonly version: string
+}
 
 /** One page of a list, newest last for webhooks, newest first for logs. */
 export interface WebhookPage {
@@ -74,13 +81,14 @@ interface Row {
   readonly created_at: Date
   readonly updated_at: Date
   readonly position: string
+  readonly version: string
 }
 
 const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w.events::text[], w.url,
   w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.columns,
   w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts, c.fail_count,
   c.last_failed_at, c.opened_at, ${backlog} AS backlog, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
-  ${positionOf("w.created_at")} AS position`
+  ${positionOf("w.created_at")} AS position, ${positionOf("w.updated_at")} AS version`
 const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
 
 const toWebhook = (row: Row, now: number): Webhook => {
@@ -122,6 +130,15 @@ const toWebhook = (row: Row, now: number): Webhook => {
 
 const shown = (row: Row) => Effect.map(Clock.currentTimeMillis, (now) => toWebhook(row, now))
 
+const versioned = (row: Row) =>
+  Effect.map(shown(row), (webhook): VersionedWebhook => ({ ...webhook, version: row.version }))
+
+/** To be asked while the webhook is locked: nothing can change it between this and the end of the transaction. */
+const demand = (conditions: Conditions | undefined, row: Row) =>
+  conditions === undefined || mayChange(conditions, webhookTag(row))
+    ? Effect.void
+    : Effect.fail(new WebhookChanged({ id: row.id }))
+
 /** What is stored when headers are written over others: a masked value keeps the one that is there. */
 const mergeHeaders = (next: WebhookHeaders, now: WebhookHeaders): WebhookHeaders => {
   const stored = new Map(Object.entries(now).map(([name, value]) => [name.toLowerCase(), value]))
@@ -144,14 +161,18 @@ type Refusal = TableNotWatchable | InvalidFilter | TableMismatch
 
 /** The registered webhooks. Creating, changing and deleting installs and drops triggers, and tells the dispatcher. */
 export class Webhooks extends Context.Service<Webhooks, {
-  create(input: WebhookCreate): Effect.Effect<Webhook, Refusal | TableLocked | DatabaseUnavailable>
+  create(input: WebhookCreate): Effect.Effect<VersionedWebhook, Refusal | TableLocked | DatabaseUnavailable>
   list(query: WebhookQuery): Effect.Effect<WebhookPage, InvalidParameter | DatabaseUnavailable>
-  get(id: string): Effect.Effect<Webhook, WebhookNotFound | DatabaseUnavailable>
+  get(id: string): Effect.Effect<VersionedWebhook, WebhookNotFound | DatabaseUnavailable>
   patch(
     id: string,
-    input: WebhookPatch
-  ): Effect.Effect<Webhook, WebhookNotFound | Refusal | TableLocked | DatabaseUnavailable>
-  remove(id: string): Effect.Effect<void, WebhookNotFound | TableLocked | DatabaseUnavailable>
+    input: WebhookPatch,
+    conditions?: Conditions
+  ): Effect.Effect<VersionedWebhook, WebhookNotFound | WebhookChanged | Refusal | TableLocked | DatabaseUnavailable>
+  remove(
+    id: string,
+    conditions?: Conditions
+  ): Effect.Effect<void, WebhookNotFound | WebhookChanged | TableLocked | DatabaseUnavailable>
 }>()("truss/services/Webhooks") {
   static readonly layer = Layer.effect(
     Webhooks,
@@ -214,7 +235,7 @@ export class Webhooks extends Context.Service<Webhooks, {
           })
         ).pipe(
           Effect.tap((row) => tell(row.id)),
-          Effect.flatMap(shown),
+          Effect.flatMap(versioned),
           Effect.catchTag("WebhookNotFound", Effect.die),
           orUnavailable
         )
@@ -240,7 +261,7 @@ export class Webhooks extends Context.Service<Webhooks, {
       }, orUnavailable)
 
       const get = Effect.fn("Webhooks.get")((id: string) =>
-        Effect.flatMap(known(id), byId).pipe(Effect.flatMap(shown), orUnavailable)
+        Effect.flatMap(known(id), byId).pipe(Effect.flatMap(versioned), orUnavailable)
       )
 
       const write = Effect.fnUntraced(function*(id: WebhookId, input: WebhookPatch, table: number) {
@@ -298,7 +319,9 @@ export class Webhooks extends Context.Service<Webhooks, {
             ) s)
           WHERE webhook_id = ${id}::text::uuid`
 
-      const patch = Effect.fn("Webhooks.patch")(function*(id: string, input: WebhookPatch) {
+      const lock = (id: WebhookId) => sql`SELECT FROM truss.webhooks WHERE id = ${id}::text::uuid FOR UPDATE`
+
+      const patch = Effect.fn("Webhooks.patch")(function*(id: string, input: WebhookPatch, conditions?: Conditions) {
         const webhookId = yield* known(id)
         const before = yield* byId(webhookId)
         const schema = input.table_schema ?? before.table_schema
@@ -307,8 +330,9 @@ export class Webhooks extends Context.Service<Webhooks, {
           sql,
           `${schema}.${name}`,
           Effect.gen(function*() {
-            yield* sql`SELECT FROM truss.webhooks WHERE id = ${webhookId}::text::uuid FOR UPDATE`
+            yield* lock(webhookId)
             const now = yield* byId(webhookId)
+            yield* demand(conditions, now)
             const moves = schema !== now.table_schema || name !== now.table_name
             const wanted = moves ? { ...toWebhook(now, 0), ...input } : input
             if (moves || asksOfTable(input)) yield* checkSelection(sql, yield* lookUp(schema, name), wanted)
@@ -336,16 +360,20 @@ export class Webhooks extends Context.Service<Webhooks, {
           })
         )
         yield* tell(webhookId)
-        return yield* shown(row)
+        return yield* versioned(row)
       }, orUnavailable)
 
-      const remove = Effect.fn("Webhooks.remove")(function*(id: string) {
+      const remove = Effect.fn("Webhooks.remove")(function*(id: string, conditions?: Conditions) {
         const webhookId = yield* known(id)
         const before = yield* byId(webhookId)
         yield* withTriggerLock(
           sql,
           `${before.table_schema}.${before.table_name}`,
           Effect.gen(function*() {
+            if (conditions !== undefined) {
+              yield* lock(webhookId)
+              yield* demand(conditions, yield* byId(webhookId))
+            }
             yield* sql`DELETE FROM truss.webhooks WHERE id = ${webhookId}::text::uuid`
             yield* Effect.catchTag(capture.sync(before.table_id), "TableNotWatchable", () => Effect.void)
             yield* syncSelections(sql, webhookId)

@@ -51,6 +51,7 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
           ["post", `${prefix}/webhooks/{id}/test`, "200"],
           ["get", `${prefix}/webhooks/{id}/logs`, "200"],
           ["get", `${prefix}/webhooks/{id}/logs/{logId}`, "200"],
+          ["get", `${prefix}/webhooks/{id}/logs/stream`, "200"],
           ["post", `${prefix}/webhooks/{id}/replay/{logId}`, "200"],
           ["get", `${prefix}/webhooks/{id}/stats`, "200"],
           ["get", `${prefix}/tables`, "200"],
@@ -64,6 +65,11 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
           assert.property(json.paths[path][method].responses, status, `${method} ${path}`)
         }
       }
+      const patch = json.paths["/v1/webhooks/{id}"].patch
+      assert.property(patch.responses, "412")
+      assert.include(patch.parameters.map(({ name }: { name: string }) => name), "If-Match")
+      const stream = json.paths["/v1/webhooks/{id}/logs/stream"].get
+      assert.property(stream.responses["200"].content, "text/event-stream")
       const create = json.paths["/v1/webhooks"].post
       assert.includeMembers(Object.keys(create.responses), ["400", "401", "403", "409", "413", "415", "422", "503"])
       assert.property(create.responses["400"].content, "application/problem+json")

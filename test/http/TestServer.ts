@@ -14,14 +14,16 @@ import {
   WebhookNotFound
 } from "../../src/domain/Errors.ts"
 import type { SecretRotation } from "../../src/domain/SecretRotation.ts"
-import { type Webhook, type WebhookCreate, WebhookId } from "../../src/domain/Webhook.ts"
+import { type WebhookCreate, WebhookId } from "../../src/domain/Webhook.ts"
 import * as Server from "../../src/http/Server.ts"
 import { ApiKeys, type KeyOwner } from "../../src/services/ApiKeys.ts"
 import { Actor, Audit } from "../../src/services/Audit.ts"
 import { DeliveryLog, type LogQuery } from "../../src/services/DeliveryLog.ts"
 import { EventHistories } from "../../src/services/EventHistories.ts"
 import { Health } from "../../src/services/Health.ts"
+import { IdempotencyKeys } from "../../src/services/IdempotencyKeys.ts"
 import { Jobs } from "../../src/services/Jobs.ts"
+import { LogTails } from "../../src/services/LogTails.ts"
 import { ManualDelivery } from "../../src/services/ManualDelivery.ts"
 import { Preview } from "../../src/services/Preview.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
@@ -30,7 +32,7 @@ import { Runners } from "../../src/services/Runners.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
 import { Statistics } from "../../src/services/Statistics.ts"
 import { Tables } from "../../src/services/Tables.ts"
-import { type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
+import { type VersionedWebhook, type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
 
 export const writeKey = `truss_sk_${"w".repeat(43)}`
 export const readKey = `truss_sk_${"r".repeat(43)}`
@@ -59,7 +61,7 @@ const webhooks = Layer.effect(
   Webhooks,
   Effect.gen(function*() {
     const asked = yield* Asked
-    const stored = new Map<string, Webhook>()
+    const stored = new Map<string, VersionedWebhook>()
     const find = (id: string) =>
       Effect.suspend(() => {
         const webhook = stored.get(id)
@@ -82,8 +84,9 @@ const webhooks = Layer.effect(
             return Effect.void
         }
       })
-    const show = ({ secret, ...input }: WebhookCreate): Webhook => ({
+    const show = ({ secret, ...input }: WebhookCreate): VersionedWebhook => ({
       ...input,
+      version: "1",
       id: WebhookId.make(crypto.randomUUID()),
       has_secret: secret !== undefined && secret !== null,
       fail_count: 0,
@@ -224,6 +227,14 @@ const keys = Layer.succeed(ApiKeys, {
 const elsewhere = Effect.die("tested with a database")
 const repair = Layer.mergeAll(
   Layer.succeed(EventHistories, { get: () => elsewhere }),
+  Layer.succeed(IdempotencyKeys, {
+    claim: () => elsewhere,
+    renew: () => elsewhere,
+    keep: () => elsewhere,
+    release: () => elsewhere,
+    forget: elsewhere
+  }),
+  Layer.succeed(LogTails, { open: () => elsewhere, end: Effect.void }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
   Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
   Layer.succeed(Statistics, { of: () => elsewhere }),

@@ -3,6 +3,7 @@ import { Access } from "./Access.ts"
 import { AuditGroup } from "./Audit.ts"
 import { ClusterGroup } from "./Cluster.ts"
 import { EventsGroup } from "./Events.ts"
+import { Idempotency } from "./Idempotency.ts"
 import { KeysGroup } from "./Keys.ts"
 import { LogsGroup } from "./Logs.ts"
 import { RepairGroup } from "./Repair.ts"
@@ -13,6 +14,7 @@ import { WebhooksGroup } from "./Webhooks.ts"
 /** Every route of the REST API, without its prefix. */
 export class Api extends HttpApi.make("truss-webhooks")
   .add(WebhooksGroup, LogsGroup, RepairGroup, EventsGroup, TablesGroup, KeysGroup, AuditGroup, StatsGroup, ClusterGroup)
+  .middleware(Idempotency)
   .middleware(Access)
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(OpenApi.annotations({

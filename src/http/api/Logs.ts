@@ -1,5 +1,5 @@
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { LogEntry, Outcome } from "../../domain/Attempt.ts"
 import { EventType } from "../../domain/EventType.ts"
 import { Limit, PathId, QueryInteger, QueryText, QueryTime } from "./Parameters.ts"
@@ -11,6 +11,20 @@ export const LogPage = Schema.Struct({
   data: Schema.Array(LogEntry),
   next_cursor: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "LogPage" })
+
+/** What the stream of the log sends. */
+export const LogEvent = Schema.Union([
+  Schema.Struct({ id: Schema.String, event: Schema.tag("entry"), data: Schema.fromJsonString(LogEntry) }),
+  Schema.Struct({
+    event: Schema.tag("reset"),
+    data: Schema.fromJsonString(Schema.Struct({ reason: Schema.Literal("unknown_event_id") }))
+  }),
+  Schema.Struct({
+    id: Schema.String,
+    event: Schema.tag("overflow"),
+    data: Schema.fromJsonString(Schema.Struct({ last_event_id: Schema.String }))
+  })
+])
 
 const params = { id: PathId, logId: PathId }
 
@@ -31,6 +45,19 @@ const list = HttpApiEndpoint.get("list", "/webhooks/:id/logs", {
 }).annotateMerge(OpenApi.annotations({
   summary: "List a webhook's deliveries",
   description: "Newest first. `from` is inclusive, `to` is not. Payloads are digit for digit what was sent."
+}))
+
+const stream = HttpApiEndpoint.get("stream", "/webhooks/:id/logs/stream", {
+  params: { id: PathId },
+  query: { last_event_id: Schema.optionalKey(QueryText) },
+  headers: { "last-event-id": Schema.optionalKey(Schema.String) },
+  success: HttpApiSchema.StreamSse({ events: LogEvent }),
+  error: [BadRequest, NotFound, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Follow a webhook's deliveries",
+  description: "Server-sent events: each new entry as it is written, from now on or from behind `Last-Event-ID` (or " +
+    "`last_event_id`, for clients that cannot set a header). `reset`: that entry is not known (any more), what " +
+    "follows is new. `overflow`: the client does not keep up; the stream ends, and resumes from that id."
 }))
 
 const get = HttpApiEndpoint.get("get", "/webhooks/:id/logs/:logId", {
@@ -63,6 +90,6 @@ const skip = HttpApiEndpoint.post("skip", "/webhooks/:id/skip/:eventId", {
 
 /** The delivery log of a webhook, and what can be done with an entry. */
 export class LogsGroup extends HttpApiGroup.make("logs")
-  .add(list, get, replay, skip)
+  .add(list, stream, get, replay, skip)
   .annotateMerge(OpenApi.annotations({ title: "Delivery log" }))
 {}

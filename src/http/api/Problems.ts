@@ -46,6 +46,20 @@ export class Locked extends HttpApiError.Problem<Locked>()("Locked", {
   title: "Table Locked"
 }, { detail }) {}
 
+/** 409: the first request with the same `Idempotency-Key` has no answer yet. */
+export class StillRunning extends HttpApiError.Problem<StillRunning>()("StillRunning", {
+  type: "urn:truss:problem:still-running",
+  status: 409,
+  title: "Still Running"
+}, { detail }) {}
+
+/** 412: what is there is not what `If-Match` says. Nothing was changed. */
+export class PreconditionFailed extends HttpApiError.Problem<PreconditionFailed>()("PreconditionFailed", {
+  type: "urn:truss:problem:precondition-failed",
+  status: 412,
+  title: "Precondition Failed"
+}, { detail }) {}
+
 /** 413: a body over 1 MiB. */
 export class ContentTooLarge extends HttpApiError.Problem<ContentTooLarge>()("ContentTooLarge", {
   type: "urn:truss:problem:content-too-large",
@@ -73,6 +87,13 @@ export class Mismatch extends HttpApiError.Problem<Mismatch>()("Mismatch", {
   status: 422,
   title: "Table Mismatch"
 }, { detail, errors: Schema.Array(Fault) }) {}
+
+/** 422: the `Idempotency-Key` stands for another request. Nothing was done. */
+export class IdempotencyKeyReused extends HttpApiError.Problem<IdempotencyKeyReused>()("IdempotencyKeyReused", {
+  type: "urn:truss:problem:idempotency-key-reused",
+  status: 422,
+  title: "Idempotency Key Reused"
+}, { detail }) {}
 
 /** 500: a fault of ours. It is in the service's log. */
 export class InternalError extends HttpApiError.Problem<InternalError>()("InternalError", {

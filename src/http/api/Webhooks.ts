@@ -5,7 +5,16 @@ import { PreviewRequest } from "../../domain/PreviewRequest.ts"
 import { RotatedSecret, SecretRotation } from "../../domain/SecretRotation.ts"
 import { Webhook, WebhookCreate, WebhookPatch } from "../../domain/Webhook.ts"
 import { Limit, PathId, QueryBoolean, QueryText } from "./Parameters.ts"
-import { BadRequest, bodyProblems, Locked, Mismatch, NotFound, NotWatchable, Unavailable } from "./Problems.ts"
+import {
+  BadRequest,
+  bodyProblems,
+  Locked,
+  Mismatch,
+  NotFound,
+  NotWatchable,
+  PreconditionFailed,
+  Unavailable
+} from "./Problems.ts"
 
 /** A page of webhooks, oldest first. */
 export const WebhookPage = Schema.Struct({
@@ -58,24 +67,29 @@ const list = HttpApiEndpoint.get("list", "/webhooks", {
 const get = HttpApiEndpoint.get("get", "/webhooks/:id", {
   params,
   success: Webhook,
-  error: [NotFound, Unavailable]
-}).annotateMerge(OpenApi.annotations({ summary: "Get a webhook" }))
+  error: [BadRequest, NotFound, PreconditionFailed, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "Get a webhook",
+  description: "`ETag` is about what can be set, not about what deliveries change: 304 says that the settings are " +
+    "those of `If-None-Match`."
+}))
 
 const patch = HttpApiEndpoint.patch("patch", "/webhooks/:id", {
   params,
   payload: WebhookPatch,
   success: Webhook,
-  error: [...bodyProblems, NotFound, Locked, NotWatchable, Mismatch, Unavailable]
+  error: [...bodyProblems, NotFound, PreconditionFailed, Locked, NotWatchable, Mismatch, Unavailable]
 }).annotateMerge(OpenApi.annotations({
   summary: "Change a webhook",
   description: "Any subset of the writable fields. A header value of `***` keeps the stored one; a `secret` of null " +
-    "removes it. A new secret replaces the one before at once; `secret/rotate` lets both sign for a while."
+    "removes it. A new secret replaces the one before at once; `secret/rotate` lets both sign for a while. " +
+    "With `If-Match`, 412 if the webhook was changed since."
 }))
 
 const remove = HttpApiEndpoint.delete("delete", "/webhooks/:id", {
   params,
   success: HttpApiSchema.NoContent,
-  error: [NotFound, Locked, Unavailable]
+  error: [BadRequest, NotFound, PreconditionFailed, Locked, Unavailable]
 }).annotateMerge(OpenApi.annotations({ summary: "Delete a webhook and its log" }))
 
 const test = HttpApiEndpoint.post("test", "/webhooks/:id/test", {
