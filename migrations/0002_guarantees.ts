@@ -17,7 +17,8 @@ const statements: ReadonlyArray<string> = [
     ADD failing_since timestamptz,
     ADD last_failed_at timestamptz,
     ADD opened_at timestamptz,
-    ADD skips integer NOT NULL DEFAULT 0`,
+    ADD skips integer NOT NULL DEFAULT 0,
+    ADD commits bigint NOT NULL DEFAULT 0`,
 
   // `at` is infinity while an earlier event of the same row is waited for; keys are those of domain/RowKey.ts.
   `ALTER TABLE truss.due ADD key bigint, ADD key2 bigint, ADD replay_of bigint`,

@@ -123,6 +123,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   let position = lease.position
   let written = lease.position
   let writtenAt = 0
+  let commits = 0
   let gaps = lease.position.gaps.length
   let more = true
   let nextDueAt: number | null = 0
@@ -292,25 +293,19 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     advance()
     const to = written
     const passed = (gaps - to.gaps.length) / 2
-    const commit = cursors.commit(lease, { records, parked: batch.parked.map(toParked) }, to, passed)
-    let uncertain = false
-    const first = records[0]
+    const number = commits++
     const slow = setTimeout(() => lanes.hold(), slowCommitMs)
     const logged = yield* patiently(
       "write the log",
-      Effect.suspend(() =>
-        uncertain && first !== undefined
-          ? Effect.flatMap(
-            cursors.wasWritten(lease, first),
-            (was) => was ? Effect.map(cursors.settings(id), (webhook) => webhook?.state) : commit
-          )
-          : commit
-      ).pipe(Effect.tapError(() =>
-        Effect.sync(() => {
-          uncertain = true
-          lanes.hold()
-        })
-      ))
+      cursors.commit(lease, number, { records, parked: batch.parked.map(toParked) }, to, passed).pipe(
+        Effect.flatMap(
+          Effect.fnUntraced(function*(state) {
+            if (state !== undefined || !(yield* cursors.wasMade(lease, number))) return state
+            return (yield* cursors.settings(id))?.state
+          })
+        ),
+        Effect.tapError(() => Effect.sync(() => lanes.hold()))
+      )
     )
     clearTimeout(slow)
     const { parked: wereParked } = batch

@@ -97,16 +97,18 @@ export class Cursors extends Context.Service<Cursors, {
   ): Effect.Effect<{ events: ReadonlyArray<DueEvent>; nextAt: number | null }, SqlError.SqlError>
   /**
    * Writes attempts, what is due of them, what waits behind them, and the position, at once. Returns what the whole log
-   * says now; undefined when another epoch has taken over.
+   * says now; undefined when another epoch has taken over, or the commit was made before. `number` counts the commits of
+   * a lease from 0: one that ended without an answer, and may yet come through, can be repeated.
    */
   commit(
     lease: Lease,
+    number: number,
     batch: Batch,
     position: Position,
     gapsPassed: number
   ): Effect.Effect<DeliveryState | undefined, SqlError.SqlError>
-  /** Whether an attempt is in the log: what to ask when a commit ended without an answer. */
-  wasWritten(lease: Lease, record: AttemptRecord): Effect.Effect<boolean, SqlError.SqlError>
+  /** Whether a commit of this lease was made: what to ask when it says that it changed nothing. */
+  wasMade(lease: Lease, number: number): Effect.Effect<boolean, SqlError.SqlError>
   /**
    * Appends attempts that no actor made; they count for `fail_count` and change nothing else. Says whether the circuit
    * was open; undefined when there is no such webhook.
@@ -147,7 +149,7 @@ export class Cursors extends Context.Service<Cursors, {
             incarnation: string
           }
         >(
-          `UPDATE truss.cursors c SET epoch = c.epoch + 1, seen = coalesce(c.restart, c.seen), restart = NULL,
+          `UPDATE truss.cursors c SET epoch = c.epoch + 1, commits = 0, seen = coalesce(c.restart, c.seen), restart = NULL,
             target = CASE WHEN c.restart IS NULL THEN c.target END,
             after_seq = CASE WHEN c.restart IS NULL THEN c.after_seq ELSE 0 END
           FROM truss.webhooks w WHERE w.id = c.webhook_id AND c.webhook_id = $1::uuid
@@ -271,12 +273,12 @@ export class Cursors extends Context.Service<Cursors, {
         WITH i AS MATERIALIZED (
           SELECT EXISTS (SELECT FROM truss.incarnation WHERE token = $30::uuid) AS same
         ), c AS (
-          UPDATE truss.cursors SET ${counted},
+          UPDATE truss.cursors SET ${counted}, commits = commits + 1,
             seen = CASE WHEN i.same THEN $26::pg_snapshot ELSE seen END,
             target = CASE WHEN i.same THEN $27::pg_snapshot ELSE target END,
             after_seq = CASE WHEN i.same THEN $28::int8 ELSE after_seq END,
             gaps = CASE WHEN i.same THEN gaps[$29::int4:] ELSE gaps END
-          FROM i WHERE webhook_id = $1::uuid AND epoch = $25::int8
+          FROM i WHERE webhook_id = $1::uuid AND epoch = $25::int8 AND commits = $31::int8
           RETURNING webhook_id, fail_count, failing_since, last_failed_at, opened_at
         ), logged AS (${insertAttempts}
         ), ${dueChanges(ordered)}
@@ -291,6 +293,7 @@ export class Cursors extends Context.Service<Cursors, {
 
       const commit = Effect.fnUntraced(function*(
         lease: Lease,
+        number: number,
         { parked, records }: Batch,
         position: Position,
         gapsPassed: number
@@ -306,16 +309,15 @@ export class Cursors extends Context.Service<Cursors, {
           String(position.afterSeq),
           2 * gapsPassed + 1,
           lease.incarnation,
+          number,
           ...dueParameters(records, parked, ordered)
         ])
         return rows[0] === undefined ? undefined : toState(rows[0])
       })
 
-      const wasWritten = Effect.fnUntraced(function*(lease: Lease, record: AttemptRecord) {
-        const rows = yield* sql.unsafe(
-          `SELECT FROM truss.attempts WHERE webhook_id = $1::uuid AND event_seq = $2::int8 AND nonce = $3::int8`,
-          [lease.webhook.id, String(record.ref.seq), String(record.nonce)]
-        )
+      const wasMade = Effect.fnUntraced(function*(lease: Lease, number: number) {
+        const rows = yield* sql`SELECT FROM truss.cursors
+          WHERE webhook_id = ${lease.webhook.id}::text::uuid AND epoch = ${lease.epoch} AND commits = ${number + 1}`
         return rows.length > 0
       })
 
@@ -331,7 +333,7 @@ export class Cursors extends Context.Service<Cursors, {
         return rows[0] === undefined ? undefined : { wasOpen: rows[0].was_open }
       })
 
-      return Cursors.of({ acquire, settings, page, due, commit, wasWritten, append })
+      return Cursors.of({ acquire, settings, page, due, commit, wasMade, append })
     })
   )
 }

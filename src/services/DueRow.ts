@@ -14,8 +14,8 @@ export interface ParkedEvent {
 }
 
 /**
- * What becomes of `truss.due` in the statement that writes attempts, of the webhook that `c` holds: $31–$35 and, for
- * webhooks with an order, $36–$46. A row that was there and is not any more was skipped, and stays away.
+ * What becomes of `truss.due` in the statement that writes attempts, of the webhook that `c` holds: $32–$36 and, for
+ * webhooks with an order, $37–$47. A row that was there and is not any more was skipped, and stays away.
  */
 export const dueChanges = (ordered: boolean) => `
   again AS (
@@ -23,14 +23,14 @@ export const dueChanges = (ordered: boolean) => `
     SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id,
       r.attempt + CASE WHEN r.error = 'aborted' OR r.probe THEN 0 ELSE 1 END, r.at, r.replay_of, r.key, r.key2
     FROM c, unnest($2::text::int8[], $4::text::int2[], $5::text::int4[], $8::text::int2[], $13::text::text[],
-      $15::text::timestamptz[], $16::text::int8[], $17::text::boolean[], $31::text::boolean[], $32::text::int8[],
-      $33::text::int8[])
+      $15::text::timestamptz[], $16::text::int8[], $17::text::boolean[], $32::text::boolean[], $33::text::int8[],
+      $34::text::int8[])
       AS r (event_seq, event_slot, table_id, attempt, error, at, replay_of, probe, was_due, key, key2)
     WHERE r.at IS NOT NULL AND (NOT r.was_due OR EXISTS (SELECT FROM truss.due d
       WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot))
     ON CONFLICT (webhook_id, event_seq, event_slot) DO UPDATE SET attempt = excluded.attempt, at = excluded.at
   ), over AS (
-    DELETE FROM truss.due d USING c, unnest($34::text::int8[], $35::text::int2[]) AS r (event_seq, event_slot)
+    DELETE FROM truss.due d USING c, unnest($35::text::int8[], $36::text::int2[]) AS r (event_seq, event_slot)
     WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot
   )${ordered ? ordering : ""}`
 
@@ -38,17 +38,17 @@ export const dueChanges = (ordered: boolean) => `
 const ordering = `, parked AS (
     INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at, replay_of, key, key2)
     SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id, r.attempt, 'infinity', r.replay_of, r.key, r.key2
-    FROM c, unnest($36::text::int8[], $37::text::int2[], $38::text::int4[], $39::text::int2[], $40::text::int8[],
-      $41::text::int8[], $42::text::int8[])
+    FROM c, unnest($37::text::int8[], $38::text::int2[], $39::text::int4[], $40::text::int2[], $41::text::int8[],
+      $42::text::int8[], $43::text::int8[])
       AS r (event_seq, event_slot, table_id, attempt, replay_of, key, key2)
     ON CONFLICT (webhook_id, event_seq, event_slot) DO NOTHING
   ), behind AS (
     UPDATE truss.due d SET at = 'infinity'
     FROM c, (
-      SELECT d.event_seq, d.event_slot FROM unnest($43::text::int8[], $44::text::int8[]) AS r (key, event_seq)
+      SELECT d.event_seq, d.event_slot FROM unnest($44::text::int8[], $45::text::int8[]) AS r (key, event_seq)
         JOIN truss.due d ON d.webhook_id = $1::uuid AND d.key = r.key AND d.event_seq > r.event_seq
       UNION
-      SELECT * FROM unnest($45::text::int8[], $46::text::int2[])
+      SELECT * FROM unnest($46::text::int8[], $47::text::int2[])
     ) AS r (event_seq, event_slot)
     WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot
   )`
