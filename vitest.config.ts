@@ -2,6 +2,8 @@ import { defineConfig } from "vitest/config"
 
 export default defineConfig({
   test: {
+    // Much of what the tests do is waiting; on two cores one worker, which is the default there, would idle.
+    maxWorkers: 2,
     projects: [
       {
         test: {
