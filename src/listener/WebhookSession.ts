@@ -8,7 +8,7 @@ import { type AttemptRecord, toFolded } from "../services/AttemptRecord.ts"
 import { Cursors, type Lease, type Position } from "../services/Cursors.ts"
 import { reasonOf } from "../services/Database.ts"
 import { Disabling } from "../services/Disabling.ts"
-import type { ParkedEvent } from "../services/DueRow.ts"
+import { leavesDue, type ParkedEvent } from "../services/DueRow.ts"
 import type { StoredEvent } from "../services/EventPageQuery.ts"
 import { type JobPage, Jobs } from "../services/Jobs.ts"
 import { RowQueue } from "../services/RowQueue.ts"
@@ -188,6 +188,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   /** What the log says once all that has ended is in it. */
   const foresee = (logged: DeliveryState) => {
+    if (logged.failCount === 0 && state.failCount === 0) return
     const coming = [...batch.ended, ...ended].map(({ record }) => toFolded(record))
     state = coming.length === 0 ? logged : apply(logged, fold(coming))
     if (lanes.isOpen === (probeAt() !== null)) return
@@ -340,7 +341,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   /** What follows from attempts that are in the log. */
   const after = Effect.fnUntraced(function*(records: ReadonlyArray<AttemptRecord>) {
-    const over = ordering === "none" ? [] : records.filter((record) => record.wasDue && record.nextAttemptAt === null)
+    const over = ordering === "none" ? [] : records.filter(leavesDue)
     if (over.length > 0) {
       const keys = new Set(over.flatMap((record) => record.keys))
       keys.delete(everyRow)

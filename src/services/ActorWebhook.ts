@@ -2,9 +2,10 @@ import type { DeliveryState } from "../domain/DeliveryState.ts"
 import type { ChangeType } from "../domain/EventType.ts"
 import type { Ordering, WebhookId } from "../domain/Webhook.ts"
 import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
-import { selectFunctionName } from "./Selection.ts"
+import { selectFunctionName, selects } from "./Selection.ts"
 import type { SigningSecrets } from "./Signing.ts"
 import { secretColumns, type SecretRow, toSecrets } from "./StoredSecrets.ts"
+import { primaryKeyOf } from "./WatchedTable.ts"
 
 /** What an actor needs to know of its webhook. */
 export interface ActorWebhook extends SigningSecrets {
@@ -78,17 +79,14 @@ export const toState = (row: StateRow): DeliveryState => ({
 })
 
 /** Of a webhook `w` and its cursor `c`. */
-export const settingsColumns =
-  `w.updated_at::text AS version, w.table_id, w.columns IS NOT NULL OR w.filter IS NOT NULL AS selects,
+export const settingsColumns = `w.updated_at::text AS version, w.table_id, ${selects} AS selects,
   w.events::text[] AS events, w.url, w.headers::text AS headers, ${secretColumns}, w.active,
   w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts,
   (extract(epoch FROM w.enabled_at) * 1000)::float8 AS enabled_at, c.skips, ${stateColumns},
-  CASE WHEN w.ordering <> 'row' THEN '{}' ELSE ARRAY(
-    SELECT a.attname::text FROM truss.tables t JOIN pg_namespace n ON n.nspname = t.table_schema
+  CASE WHEN w.ordering <> 'row' THEN '{}' ELSE coalesce((
+    SELECT ${primaryKeyOf("r.oid")} FROM truss.tables t JOIN pg_namespace n ON n.nspname = t.table_schema
       JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = t.table_name
-      JOIN pg_index x ON x.indrelid = r.oid AND x.indisprimary
-      JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum = ANY (x.indkey)
-    WHERE t.id = w.table_id ORDER BY array_position(x.indkey::int2[], a.attnum)) END AS primary_key,
+    WHERE t.id = w.table_id), '{}') END AS primary_key,
   c.since::text AS since, cardinality(c.gaps) AS gap_count`
 
 export const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({

@@ -54,3 +54,9 @@ export const attemptColumns = `a.seq::float8 AS seq, a.nonce::float8 AS nonce, a
   a.event_type::text AS event_type, a.attempt, a.status_code, a.response_body,
   round(a.latency_ms::numeric, 2)::float8 AS latency_ms, a.error, a.outcome::text AS outcome, a.next_attempt_at,
   a.replay_of::float8 AS replay_of, a.created_at`
+
+/** Joins an attempt `a` with the body `e.body` that it sent, null once that is past retention. */
+export const withBody = `LEFT JOIN LATERAL (
+    SELECT e.body FROM truss.events e
+    WHERE e.slot = a.event_slot AND e.table_id = a.table_id AND e.seq = a.event_seq AND e.created_at = a.event_at
+  ) e ON true`

@@ -6,7 +6,7 @@ import { type DatabaseUnavailable, InvalidParameter, LogEntryNotFound, WebhookNo
 import { decodeEventId } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
-import { attemptColumns, type AttemptRow, entryJson } from "./AttemptRow.ts"
+import { attemptColumns, type AttemptRow, entryJson, withBody } from "./AttemptRow.ts"
 import { orUnavailable } from "./Database.ts"
 
 /** What `GET /webhooks/{id}/logs` can ask for. Times are ISO 8601; `from` is inclusive, `to` is not. */
@@ -30,11 +30,6 @@ interface Row extends AttemptRow {
 }
 
 const toJson = (row: Row) => entryJson(row, row.body)
-
-const withBody = `LEFT JOIN LATERAL (
-    SELECT e.body FROM truss.events e
-    WHERE e.slot = a.event_slot AND e.table_id = a.table_id AND e.seq = a.event_seq AND e.created_at = a.event_at
-  ) e ON true`
 
 const listQuery = `
   WITH page AS (

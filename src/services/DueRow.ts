@@ -53,12 +53,15 @@ const ordering = `, parked AS (
     WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot
   )`
 
+/** Whether its event's row of `truss.due` goes: it will not be tried again. */
+export const leavesDue = ({ nextAttemptAt, wasDue }: AttemptRecord): boolean => wasDue && nextAttemptAt === null
+
 export const dueParameters = (
   records: ReadonlyArray<AttemptRecord>,
   parked: ReadonlyArray<ParkedEvent>,
   ordered: boolean
 ) => {
-  const over = records.filter((record) => record.wasDue && record.nextAttemptAt === null)
+  const over = records.filter(leavesDue)
   const common = [
     plain(records.map((r) => r.wasDue)),
     plain(records.map((r) => r.keys[0] ?? null)),

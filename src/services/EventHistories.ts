@@ -7,10 +7,9 @@ import type { EventType } from "../domain/EventType.ts"
 import { askedLater, liesIn, stretches } from "./Ahead.ts"
 import { attemptColumns, type AttemptRow, entryJson } from "./AttemptRow.ts"
 import { orUnavailable } from "./Database.ts"
-import { selects } from "./EventStates.ts"
 import { isOvertaken } from "./LongRead.ts"
 import { plain, texts } from "./PgArray.ts"
-import { selectFunctionName } from "./Selection.ts"
+import { selectFunctionName, selects } from "./Selection.ts"
 
 /** The newest attempts of each webhook are shown, fewer where their payloads would add up to more than this. */
 const shownAttempts = 100

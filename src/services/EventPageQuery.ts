@@ -9,7 +9,7 @@ export interface StoredEvent {
 
 /** A page holds at most this many events and about this many bytes of bodies. */
 const pageEvents = 1000
-const pageBytes = 4 * 1048576
+export const pageBytes = 4 * 1048576
 
 /** With a selection: how many events, and about how many bytes, are considered for one page at most. */
 const consideredEvents = 5000

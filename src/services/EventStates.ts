@@ -5,7 +5,7 @@ import type { ChangeType } from "../domain/EventType.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { askedLater, liesIn, stretches } from "./Ahead.ts"
 import { plain } from "./PgArray.ts"
-import { selectFunctionName } from "./Selection.ts"
+import { selectFunctionName, selects } from "./Selection.ts"
 
 /** Which events of which webhook are meant, and what its cursor says of them. */
 export interface Subject {
@@ -34,8 +34,6 @@ export const slotsBetween = (from: string, to: string) =>
       AND (${from}::timestamptz IS NULL OR s.closed_xid IS NULL
         OR (SELECT min(n.opened_at) FROM truss.slots n WHERE n.slot > s.slot) > ${from}::timestamptz - interval '1 hour')
     ORDER BY s.slot)`
-
-export const selects = "(w.columns IS NOT NULL OR w.filter IS NOT NULL)"
 
 /** A webhook with everything it asks for in some time, as it stands in the snapshot of the statement. */
 export const readSubject = Effect.fnUntraced(function*(

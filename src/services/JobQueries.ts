@@ -1,4 +1,5 @@
 import { isForeign } from "./Ahead.ts"
+import { pageBytes } from "./EventPageQuery.ts"
 import { afterStates, statesOf, type Subject } from "./EventStates.ts"
 
 /**
@@ -70,8 +71,6 @@ export const recoveryWindow = `
     SELECT e.seq FROM truss.events e
     WHERE e.table_id = $1::int4 AND e.seq > $2::int8 AND e.seq <= $3::int8 ORDER BY e.seq LIMIT $4
   ) e`
-
-const pageBytes = 4 * 1048576
 
 const page = (limit: string, columns: string) => `
   sized AS (

@@ -14,7 +14,7 @@ import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Audit } from "./Audit.ts"
 import { orUnavailable } from "./Database.ts"
 import { eventColumns, type EventRow, type StoredEvent, toStored } from "./EventPageQuery.ts"
-import { readSubject, selects, slotsBetween, statesParameters, type Subject } from "./EventStates.ts"
+import { readSubject, slotsBetween, statesParameters, type Subject } from "./EventStates.ts"
 import {
   createRecovery,
   createReplay,
@@ -26,6 +26,7 @@ import {
 } from "./JobQueries.ts"
 import { longRead } from "./LongRead.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
+import { selects } from "./Selection.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
 /** What a request for a job is answered with. */

@@ -4,7 +4,7 @@ import type { SqlError } from "effect/sql"
 import { decodeAttemptId, encodeAttemptId } from "../domain/AttemptRef.ts"
 import { type DatabaseUnavailable, TooManySubscribers, WebhookNotFound } from "../domain/Errors.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
-import { attemptColumns, type AttemptRow, entryJson } from "./AttemptRow.ts"
+import { attemptColumns, type AttemptRow, entryJson, withBody } from "./AttemptRow.ts"
 import { orUnavailable, reasonOf } from "./Database.ts"
 
 /** An entry of the log, as JSON. */
@@ -82,10 +82,7 @@ const readQuery = `
   ), sized AS (
     SELECT a.*, e.body, count(*) OVER () AS total,
       sum(coalesce(octet_length(e.body), 0)) OVER (ORDER BY a.seq) - coalesce(octet_length(e.body), 0) AS before
-    FROM page a LEFT JOIN LATERAL (
-      SELECT e.body FROM truss.events e
-      WHERE e.slot = a.event_slot AND e.table_id = a.table_id AND e.seq = a.event_seq AND e.created_at = a.event_at
-    ) e ON true
+    FROM page a ${withBody}
   )
   SELECT ${attemptColumns}, a.body, a.total::float8 AS total
   FROM truss.webhooks w LEFT JOIN sized a ON a.before < ${pageBytes} WHERE w.id = $1::uuid ORDER BY a.seq`

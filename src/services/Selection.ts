@@ -21,6 +21,9 @@ import {
 } from "./SelectionFunctions.ts"
 import type { WatchedTable } from "./WatchedTable.ts"
 
+/** Whether the webhook `w` has `columns` or a `filter`, and with it a function. */
+export const selects = "(w.columns IS NOT NULL OR w.filter IS NOT NULL)"
+
 /**
  * The name of the SQL function that says whether an event fires a webhook with `columns` or `filter`:
  * `(event truss.event_type, body text) RETURNS text`, null if it does, else `columns` or `filter`. A webhook that has
@@ -188,7 +191,7 @@ export const syncSelections = Effect.fn("Selection.sync")(function*(sql: PgClien
     FROM truss.webhooks w JOIN truss.tables t ON t.id = w.table_id
     JOIN pg_namespace n ON n.nspname = t.table_schema
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name
-    WHERE (w.columns IS NOT NULL OR w.filter IS NOT NULL) AND ($1::text IS NULL OR w.id = $1::text::uuid)`,
+    WHERE ${selects} AND ($1::text IS NULL OR w.id = $1::text::uuid)`,
     [only ?? null]
   )
   for (const { columns, filter, id, label, source, table_columns } of wanted) {
@@ -213,7 +216,7 @@ export const syncSelections = Effect.fn("Selection.sync")(function*(sql: PgClien
     WHERE p.pronamespace = 'truss'::regnamespace AND p.proname ~ '^select_[0-9a-f]{32}$'
       AND ($1::text IS NULL OR p.proname = $1) AND NOT EXISTS (
         SELECT FROM truss.webhooks w WHERE 'select_' || replace(w.id::text, '-', '') = p.proname
-          AND (w.columns IS NOT NULL OR w.filter IS NOT NULL))`,
+          AND ${selects})`,
     [only === undefined ? null : bareFunctionName(only)]
   )
   for (const { name } of unneeded) yield* sql.unsafe(`DROP FUNCTION truss.${name}(truss.event_type, text)`)

@@ -1,7 +1,7 @@
 import { Effect, type Scope } from "effect"
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import { randomOf } from "../support/Random.ts"
+import { listen } from "../support/Receiver.ts"
 import { type Behaviour, drawMixed } from "./Schedule.ts"
 
 /** A request that arrived whole. */
@@ -93,19 +93,9 @@ export const startEndpoints = (seed: number): Effect.Effect<Endpoints, never, Sc
       })
     }
 
-    const server = yield* Effect.acquireRelease(
-      Effect.callback<ReturnType<typeof createServer>>((resume) => {
-        const server = createServer({ keepAliveTimeout: 30_000 }, onRequest)
-        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      (server) =>
-        Effect.callback<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          server.closeAllConnections()
-        })
-    )
+    const port = yield* listen(onRequest)
     return {
-      url: (path) => `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`,
+      url: (path) => `http://127.0.0.1:${port}${path}`,
       requests,
       behave: (path, behaviour) => void behaviours.set(path, behaviour)
     }

@@ -1,6 +1,10 @@
 /** What a schedule leaves behind, as the checker wants it. Times are milliseconds since 1970. */
 import type { EventType } from "../../src/domain/EventType.ts"
+import type { Reconciliation } from "../../src/domain/Reconciliation.ts"
 import type { Ordering } from "../../src/domain/Webhook.ts"
+
+/** What `reconcile` counts. */
+export type Counts = Omit<Reconciliation, "complete_through" | "gap">
 
 /** A change that was committed, by the writers' own ledger. */
 export interface Committed {
@@ -70,16 +74,7 @@ export interface Watched {
   readonly timeoutMs: number
   readonly shown: { readonly failCount: number; readonly circuit: string; readonly backlog: number }
   /** Where the service has that route. */
-  readonly reconcile: Reconciled | undefined
-}
-
-export interface Reconciled {
-  readonly matched: number
-  readonly delivered: number
-  readonly failed: number
-  readonly pending: number
-  readonly filtered: number
-  readonly never_attempted: number
+  readonly reconcile: Counts | undefined
 }
 
 /** A time in which an attempt's outcome may be lost between the endpoint's answer and the log. */

@@ -7,7 +7,7 @@ import { type ServiceProcess, waitFor } from "../support/ServiceProcess.ts"
 import { check, checkSample, duplicatesOf, overtaken } from "./Checker.ts"
 import { answersWell, type Endpoints, startEndpoints } from "./Endpoint.ts"
 import { hasten, readCaptured, readLog, readPending, readSample } from "./Evidence.ts"
-import type { Finding, History, Reconciled, Watched } from "./History.ts"
+import type { Counts, Finding, History, Watched } from "./History.ts"
 import type { PlannedWebhook, Schedule } from "./Schedule.ts"
 import { makeStage, type Stage } from "./Stage.ts"
 import { connect, createTables, patiently, readLedger, write, type Writing } from "./Writers.ts"
@@ -120,7 +120,7 @@ const shownOf = Effect.fnUntraced(function*(service: ServiceProcess, webhook: Cr
   const watched: Watched = {
     ...webhook,
     shown: { failCount: fail_count, circuit, backlog },
-    reconcile: reconciled?.status === 200 ? reconciled.body as Reconciled : undefined
+    reconcile: reconciled?.status === 200 ? reconciled.body as Counts : undefined
   }
   return watched
 })

@@ -2,7 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Cause, Context, Effect, Layer, Redacted, Schedule as Repeat, type Scope } from "effect"
 import type { SqlError } from "effect/sql"
 import { randomOf } from "../support/Random.ts"
-import type { Span } from "./History.ts"
+import type { Committed, Span } from "./History.ts"
 import { draws, type Schedule } from "./Schedule.ts"
 
 /** A pool on the database under test, for as long as the scope. Writers do not go through the proxy. */
@@ -191,19 +191,9 @@ export const write = Effect.fnUntraced(function*(sql: PgClient.PgClient, schedul
   })
 })
 
-export interface LedgerRow {
-  readonly seq: number
-  readonly tx: number
-  readonly step: number
-  readonly table: string
-  /** `INSERT:mark`. */
-  readonly change: string
-  readonly keys: ReadonlyArray<number>
-}
-
 /** What was committed. */
-export const readLedger = (sql: PgClient.PgClient): Effect.Effect<ReadonlyArray<LedgerRow>, SqlError.SqlError> =>
-  sql<LedgerRow>`SELECT seq::float8 AS seq, tx, step, tbl AS "table", change, keys FROM ledger ORDER BY seq`
+export const readLedger = (sql: PgClient.PgClient): Effect.Effect<ReadonlyArray<Committed>, SqlError.SqlError> =>
+  sql<Committed>`SELECT seq::float8 AS seq, tx, step, tbl AS "table", change, keys FROM ledger ORDER BY seq`
 
 /** Retries what a database that is just coming back refuses. */
 export const patiently = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A> =>

@@ -2,8 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import type { Runner } from "../../src/domain/Runner.ts"
 import { TestDatabase } from "../support/Database.ts"
-import { run } from "../support/Installed.ts"
-import { Application, RunningService, until } from "../support/RunningService.ts"
+import { Application, run, RunningService, until } from "../support/RunningService.ts"
 
 type Service = RunningService["Service"]
 

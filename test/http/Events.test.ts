@@ -1,8 +1,9 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import type { LogEntry } from "../../src/domain/Attempt.ts"
+import { encodeEventId } from "../../src/domain/EventRef.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { Application, RunningService, until } from "../support/RunningService.ts"
+import { Application, run, RunningService, until } from "../support/RunningService.ts"
 
 interface Fate {
   readonly webhook_id: string
@@ -21,11 +22,6 @@ interface History {
   readonly webhooks: ReadonlyArray<Fate>
 }
 
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
-
 const watched = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {
   const service = yield* RunningService
   const receiver = yield* Receiver
@@ -39,7 +35,7 @@ const newest = Effect.fnUntraced(function*(table: string) {
   const [row] = yield* sql<{ at: number; seq: number; slot: number; table_id: number }>`
     SELECT (extract(epoch FROM e.created_at) * 1000000)::float8 AS at, e.seq::float8 AS seq, e.slot, e.table_id
     FROM truss.events e JOIN truss.tables t ON t.id = e.table_id WHERE t.table_name = ${table} ORDER BY e.seq DESC LIMIT 1`
-  return `evt_${[row!.at, row!.seq, row!.slot, row!.table_id].map((n) => n.toString(36)).join("_")}`
+  return encodeEventId({ at: row!.at, seq: row!.seq, slot: row!.slot, tableId: row!.table_id })
 })
 
 const historyOf = Effect.fnUntraced(function*(id: string) {

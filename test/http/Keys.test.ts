@@ -2,8 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { ApiKey } from "../../src/domain/ApiKey.ts"
 import type { AuditRecord } from "../../src/domain/Audit.ts"
-import { run } from "../support/Installed.ts"
-import { RunningService } from "../support/RunningService.ts"
+import { run, RunningService } from "../support/RunningService.ts"
 
 interface KeyList {
   readonly data: ReadonlyArray<ApiKey>

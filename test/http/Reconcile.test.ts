@@ -1,13 +1,9 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import type { Reconciliation } from "../../src/domain/Reconciliation.ts"
+import { newSeed, randomOf } from "../support/Random.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { Application, connect, RunningService, until } from "../support/RunningService.ts"
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
+import { Application, connect, run, RunningService, until } from "../support/RunningService.ts"
 
 const watched = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {
   const service = yield* RunningService
@@ -33,17 +29,6 @@ const now = Effect.flatMap(
   Application,
   (sql) => Effect.map(sql<{ at: Date }>`SELECT clock_timestamp() AS at`, ([row]) => row!.at)
 )
-
-/** A generator of whole numbers below a limit, the same for the same seed (mulberry32). */
-const randomOf = (seed: number) => {
-  let a = seed
-  return (limit: number) => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) % limit
-  }
-}
 
 it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServices: true })("reconciling", (it) => {
   it.effect("counts each event in the one state that it is in", () =>
@@ -121,8 +106,9 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
 
   it.effect("adds up at any moment of any history, and finds nothing missing in the end", () =>
     Effect.gen(function*() {
-      const seed = Math.floor(Math.random() * 2 ** 31)
-      const random = randomOf(seed)
+      const seed = newSeed()
+      const next = randomOf(seed)
+      const random = (limit: number) => Math.floor(next() * limit)
       const service = yield* RunningService
       const receiver = yield* Receiver
       receiver.respond("/history", ({ body }) => ({ status: body.row?.["note"] === "bad" ? 500 : 200 }))

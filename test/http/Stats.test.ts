@@ -5,9 +5,9 @@ import { bucketsOf, type Stats, type StatsWindow } from "../../src/domain/Stats.
 import type { WebhookId } from "../../src/domain/Webhook.ts"
 import { Statistics } from "../../src/services/Statistics.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
-import { attempted, eventsOf, installed, passedAll, run } from "../support/Installed.ts"
+import { attempted, eventsOf, installed, passedAll } from "../support/Installed.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { layerInstalled, RunningService, until } from "../support/RunningService.ts"
+import { layerInstalled, run, RunningService, until } from "../support/RunningService.ts"
 
 const windows: ReadonlyArray<StatsWindow> = ["1h", "24h", "7d"]
 

@@ -4,8 +4,7 @@ import { Context, Effect, Layer } from "effect"
 import { randomBytes } from "node:crypto"
 import type { Table } from "../../src/domain/Table.ts"
 import { Tables } from "../../src/services/Tables.ts"
-import { run } from "../support/Installed.ts"
-import { connect, RunningService } from "../support/RunningService.ts"
+import { connect, run, RunningService } from "../support/RunningService.ts"
 
 interface TableList {
   readonly data: ReadonlyArray<Table>

@@ -3,21 +3,10 @@ import { Effect, Layer } from "effect"
 import type { LogEntry } from "../../src/domain/Attempt.ts"
 import { apply, type DeliveryState, fold, initial } from "../../src/domain/DeliveryState.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { Application, RunningService, until } from "../support/RunningService.ts"
+import { Application, run, RunningService, until } from "../support/RunningService.ts"
+import { watched } from "../support/Watched.ts"
 
 const layer = Layer.merge(RunningService.layer({ disableAfterMs: 86_400_000 }), Receiver.layer)
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
-
-const watched = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {
-  const service = yield* RunningService
-  const receiver = yield* Receiver
-  yield* run(`CREATE TABLE ${table} (id int PRIMARY KEY, note text)`)
-  return yield* service.create({ table_name: table, url: receiver.url(`/${table}`), ...more })
-})
 
 const stored = (id: string) =>
   Effect.flatMap(Application, (sql) =>

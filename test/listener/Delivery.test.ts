@@ -5,14 +5,10 @@ import type { LogEntry } from "../../src/domain/Attempt.ts"
 import { Partitions } from "../../src/services/Partitions.ts"
 import { TestDatabase } from "../support/Database.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { Application, type LogPage, RunningService, until } from "../support/RunningService.ts"
+import { Application, type LogPage, run, RunningService, until } from "../support/RunningService.ts"
+import { watched } from "../support/Watched.ts"
 
 const layer = Layer.merge(RunningService.layer(), Receiver.layer)
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
 
 const epoch = Effect.fnUntraced(function*(id: string) {
   const sql = yield* Application
@@ -44,14 +40,6 @@ const folded = (entries: ReadonlyArray<LogEntry>) => {
   const counted = entries.filter((entry) => entry.event_type !== "TEST")
   return counted.length - 1 - counted.findLastIndex((entry) => entry.outcome === "success")
 }
-
-/** Creates a table with an `id` and a `note`, and a webhook of the receiver's path of the same name. */
-const watched = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {
-  const service = yield* RunningService
-  const receiver = yield* Receiver
-  yield* run(`CREATE TABLE ${table} (id int PRIMARY KEY, note text)`)
-  return yield* service.create({ table_name: table, url: receiver.url(`/${table}`), ...more })
-})
 
 /**
  * Rotates until only these partitions are left, with every webhook's position at the newest snapshot. A transaction of

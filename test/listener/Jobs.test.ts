@@ -2,7 +2,8 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestDatabase } from "../support/Database.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { Application, RunningService, until } from "../support/RunningService.ts"
+import { Application, run, RunningService, until } from "../support/RunningService.ts"
+import { watched } from "../support/Watched.ts"
 
 const layer = Layer.merge(RunningService.layer(), Receiver.layer)
 
@@ -13,18 +14,6 @@ interface Job {
   readonly matched: number
   readonly done: number
 }
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
-
-const watched = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {
-  const service = yield* RunningService
-  const receiver = yield* Receiver
-  yield* run(`CREATE TABLE ${table} (id int PRIMARY KEY, note text)`)
-  return yield* service.create({ table_name: table, url: receiver.url(`/${table}`), ...more })
-})
 
 const post = Effect.fnUntraced(function*(path: string, body: unknown) {
   const service = yield* RunningService

@@ -1,14 +1,9 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { type Received, Receiver } from "../support/Receiver.ts"
-import { Application, RunningService, until } from "../support/RunningService.ts"
+import { Application, run, RunningService, until } from "../support/RunningService.ts"
 
 const layer = Layer.merge(RunningService.layer(), Receiver.layer)
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
 
 /** A table whose rows have a version that grows, and a webhook with an order. */
 const watched = Effect.fnUntraced(function*(

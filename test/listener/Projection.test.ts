@@ -5,7 +5,7 @@ import { apply, type DeliveryState, fold, initial } from "../../src/domain/Deliv
 import { foldDue } from "../../src/domain/Due.ts"
 import type { EventType } from "../../src/domain/EventType.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { Application, RunningService, until } from "../support/RunningService.ts"
+import { Application, run, RunningService, until } from "../support/RunningService.ts"
 
 const layer = Layer.merge(RunningService.layer(), Receiver.layer)
 
@@ -58,11 +58,6 @@ const pause = Effect.fnUntraced(function*(id: string) {
   const { epoch } = yield* storedState(id)
   yield* service.patch(id, { active: false })
   yield* until("the actor has paused", storedState(id), (now) => now.epoch > epoch)
-})
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
 })
 
 it.layer(layer, { excludeTestServices: true })("what is stored of a webhook", (it) => {

@@ -3,14 +3,9 @@ import { Effect, Layer } from "effect"
 import { Capture } from "../../src/services/Capture.ts"
 import { Cursors, type Position } from "../../src/services/Cursors.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { Application, RunningService, until } from "../support/RunningService.ts"
+import { Application, run, RunningService, until } from "../support/RunningService.ts"
 
 const layer = Layer.merge(RunningService.layer(), Receiver.layer)
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
 
 const ids = (requests: ReadonlyArray<{ readonly body: { readonly row: Readonly<Record<string, unknown>> | null } }>) =>
   requests.map(({ body }) => body.row?.["id"] as number).toSorted((a, b) => a - b)

@@ -4,8 +4,8 @@ import { Effect } from "effect"
 import type { WebhookId } from "../../src/domain/Webhook.ts"
 import { backlogLimit } from "../../src/services/Backlog.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
-import { attempted, eventsOf, installed, passedAll, run } from "../support/Installed.ts"
-import { connect, layerInstalled } from "../support/RunningService.ts"
+import { attempted, eventsOf, installed, passedAll } from "../support/Installed.ts"
+import { connect, layerInstalled, run } from "../support/RunningService.ts"
 
 const backlogOf = (id: WebhookId) =>
   Effect.flatMap(Webhooks, (webhooks) => Effect.map(webhooks.get(id), (webhook) => webhook.backlog))

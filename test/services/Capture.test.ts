@@ -2,35 +2,23 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Result } from "effect"
 import type { TableNotWatchable } from "../../src/domain/Errors.ts"
-import type { WebhookCreate } from "../../src/domain/Webhook.ts"
+import { defaults, type WebhookCreate } from "../../src/domain/Webhook.ts"
 import { Capture } from "../../src/services/Capture.ts"
 import { Partitions } from "../../src/services/Partitions.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
 import type { DeliveryBody } from "../support/Receiver.ts"
-import { Application, connect, layerInstalled, until } from "../support/RunningService.ts"
+import { Application, connect, layerInstalled, run, until } from "../support/RunningService.ts"
 
 const input = (table: string, more?: Partial<WebhookCreate>): WebhookCreate => ({
+  ...defaults,
   name: table,
-  table_schema: "public",
   table_name: table,
   events: ["INSERT", "UPDATE", "DELETE", "TRUNCATE"],
   url: "http://127.0.0.1:1/",
-  headers: {},
-  active: true,
-  columns: null,
-  filter: null,
-  ordering: "none",
-  rate_limit: null,
   concurrency: 1,
   timeout_ms: 1000,
   max_attempts: 1,
   ...more
-})
-
-/** Runs statements as the application, one transaction each. */
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
 })
 
 /** Runs statements in one transaction of the application. */

@@ -5,8 +5,8 @@ import type { WebhookId } from "../../src/domain/Webhook.ts"
 import { type JobPage, Jobs } from "../../src/services/Jobs.ts"
 import { WebhookChanges } from "../../src/services/WebhookChanges.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
-import { attempted, eventsOf, installed, passedAll, run } from "../support/Installed.ts"
-import { layerInstalled } from "../support/RunningService.ts"
+import { attempted, eventsOf, installed, passedAll } from "../support/Installed.ts"
+import { layerInstalled, run } from "../support/RunningService.ts"
 
 const seqs = (page: JobPage | undefined) => page?.events.map(({ ref }) => ref.seq)
 

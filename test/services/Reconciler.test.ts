@@ -5,8 +5,8 @@ import { Jobs } from "../../src/services/Jobs.ts"
 import { Partitions } from "../../src/services/Partitions.ts"
 import { Reconciler } from "../../src/services/Reconciler.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
-import { attempted, eventsOf, installed, run } from "../support/Installed.ts"
-import { layerInstalled } from "../support/RunningService.ts"
+import { attempted, eventsOf, installed } from "../support/Installed.ts"
+import { layerInstalled, run } from "../support/RunningService.ts"
 
 it.layer(layerInstalled(), { excludeTestServices: true })("reconciling", (it) => {
   it.effect("looks into every partition of the time, and says what is past retention", () =>

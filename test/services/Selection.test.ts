@@ -2,38 +2,24 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, it } from "@effect/vitest"
 import { Effect, Logger, References } from "effect"
 import type { FilterCondition, FilterOp } from "../../src/domain/Filter.ts"
-import type { WebhookCreate, WebhookPatch } from "../../src/domain/Webhook.ts"
+import { defaults, type WebhookCreate, type WebhookPatch } from "../../src/domain/Webhook.ts"
 import { Capture } from "../../src/services/Capture.ts"
 import { Preview } from "../../src/services/Preview.ts"
 import { checkSelection, selectFunctionName, withSelection } from "../../src/services/Selection.ts"
 import { lookUpTable } from "../../src/services/WatchedTable.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
-import { Application, layerInstalled } from "../support/RunningService.ts"
+import { Application, layerInstalled, run } from "../support/RunningService.ts"
 
 const create = Effect.fnUntraced(function*(table_name: string, more: Partial<WebhookCreate>) {
   const webhooks = yield* Webhooks
   return yield* webhooks.create({
+    ...defaults,
     name: "selects",
-    table_schema: "public",
     table_name,
     events: ["INSERT", "UPDATE", "DELETE", "TRUNCATE"],
     url: "https://example.com/hook",
-    headers: {},
-    active: true,
-    columns: null,
-    filter: null,
-    ordering: "none",
-    rate_limit: null,
-    concurrency: 16,
-    timeout_ms: 15_000,
-    max_attempts: 8,
     ...more
   })
-})
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
 })
 
 /** What a webhook's function says of every event of its table, oldest first; `fires` where it says null. */

@@ -1,33 +1,19 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, it } from "@effect/vitest"
 import { Effect, PubSub } from "effect"
-import type { WebhookCreate } from "../../src/domain/Webhook.ts"
+import { defaults, type WebhookCreate } from "../../src/domain/Webhook.ts"
 import { Capture } from "../../src/services/Capture.ts"
 import { WebhookChanges } from "../../src/services/WebhookChanges.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
-import { Application, layerInstalled } from "../support/RunningService.ts"
+import { layerInstalled, run } from "../support/RunningService.ts"
 
 const input = (table: string, more?: Partial<WebhookCreate>): WebhookCreate => ({
+  ...defaults,
   name: table,
-  table_schema: "public",
   table_name: table,
   events: ["INSERT"],
   url: "https://example.com/hook",
-  headers: {},
-  active: true,
-  columns: null,
-  filter: null,
-  ordering: "none",
-  rate_limit: null,
-  concurrency: 16,
-  timeout_ms: 15_000,
-  max_attempts: 8,
   ...more
-})
-
-const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
 })
 
 /** The row as it is stored, secrets and all. */

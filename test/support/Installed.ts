@@ -6,14 +6,9 @@ import { defaults, type WebhookId } from "../../src/domain/Webhook.ts"
 import { Cursors } from "../../src/services/Cursors.ts"
 import { eventColumns, type EventRow, type StoredEvent, toStored } from "../../src/services/EventPageQuery.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
-import { Application } from "./RunningService.ts"
+import { run } from "./RunningService.ts"
 
 /** Where nobody delivers: what the actors would write is written by hand. */
-
-export const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
-  const sql = yield* Application
-  for (const statement of statements) yield* sql.unsafe(statement)
-})
 
 /** A table, if there is none yet, and a webhook of it for every kind of change. */
 export const installed = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {

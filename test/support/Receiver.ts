@@ -1,5 +1,11 @@
 import { Context, Deferred, Effect, Layer } from "effect"
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http"
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse
+} from "node:http"
 import type { AddressInfo } from "node:net"
 
 /** A request as it arrived. */
@@ -68,6 +74,20 @@ const parsed = (text: string): DeliveryBody => {
   }
 }
 
+/** Answers HTTP on a random port of this machine, for as long as the scope. */
+export const listen = (onRequest: RequestListener) =>
+  Effect.acquireRelease(
+    Effect.callback<ReturnType<typeof createServer>>((resume) => {
+      const server = createServer({ keepAliveTimeout: 30_000 }, onRequest)
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
+
 /** A real HTTP server on a random port that remembers what it was sent. */
 export class Receiver extends Context.Service<Receiver, ReceiverShape>()("truss/test/Receiver") {
   static readonly make = Effect.gen(function*() {
@@ -122,18 +142,7 @@ export class Receiver extends Context.Service<Receiver, ReceiverShape>()("truss/
       })
     }
 
-    const server = yield* Effect.acquireRelease(
-      Effect.callback<ReturnType<typeof createServer>>((resume) => {
-        const server = createServer({ keepAliveTimeout: 30_000 }, onRequest)
-        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-      }),
-      (server) =>
-        Effect.callback<void>((resume) => {
-          server.close(() => resume(Effect.void))
-          server.closeAllConnections()
-        })
-    )
-    const { port } = server.address() as AddressInfo
+    const port = yield* listen(onRequest)
 
     const waitFor: ReceiverShape["waitFor"] = (path, until, timeoutMs = 20_000) =>
       Effect.gen(function*() {

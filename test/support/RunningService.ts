@@ -29,6 +29,12 @@ export class Application extends Context.Service<Application, PgClient.PgClient>
   )
 }
 
+/** Runs statements as the application, one transaction each. */
+export const run = Effect.fnUntraced(function*(...statements: ReadonlyArray<string>) {
+  const sql = yield* Application
+  for (const statement of statements) yield* sql.unsafe(statement)
+})
+
 /** Asks every few milliseconds until it holds: for facts that only the database knows. */
 export const until = <A, E, R>(
   what: string,
