@@ -25,16 +25,36 @@ const busyPause = 2
 const pollPause = 50
 const slowLook = 1_000
 
-/** So many rings in so many milliseconds are worth looking by ourselves: NOTIFY holds one lock for the database. */
-const manyRings = 20
+/** Pauses between looks for transactions that may not ring: the first, and the longest. */
+const firstLook = 5
+const longestLook = 100
+
+/** Rings a millisecond, over so many, that are worth looking by ourselves: NOTIFY holds one lock for the database. */
+const manyRings = 1
 const ringWindow = 20
+
+/** Events a millisecond, over so many, below which the listener asks to be rung again: a look costs more than a ring. */
+const fewEvents = 0.5
+const calmWindow = 100
 
 /** Pauses between attempts to connect again: the first, doubled with each, and the longest. */
 const firstPause = 50
 const longestPause = 2_000
 
-/** Looks in vain before the listener asks to be rung again. */
-const patience = 25
+/** Whether things happened at a pace, a millisecond, over windows of real time: what waited during a stall is no burst. */
+const makePace = (windowMs: number, start: number) => {
+  let count = 0
+  let since = start
+  /** The pace of a window that has ended. */
+  return (more: number, now: number): number | undefined => {
+    count += more
+    if (now - since < windowMs) return undefined
+    const pace = count / (now - since)
+    count = 0
+    since = now
+    return pace
+  }
+}
 
 /**
  * Notices new events. While it sleeps, writers ring by NOTIFY; while much happens it looks by itself and asks them not
@@ -80,58 +100,49 @@ export const attend = Effect.fnUntraced(function*(
         Effect.timeoutOrElse({ duration: waitMs, orElse: () => Effect.succeed([]) })
       )
 
-    /** Looks by itself until nothing came for a while. */
+    /** Looks by itself until little comes. */
     const busy = Effect.gen(function*() {
       yield* feed.askForQuiet
-      for (let vain = 0; vain < patience;) {
-        const { changed } = yield* look
-        vain = changed.length > 0 ? 0 : vain + 1
+      const paceOf = makePace(calmWindow, yield* Clock.currentTimeMillis)
+      let { numbered } = yield* look
+      while (true) {
         yield* tell(yield* take(busyPause))
+        const found = yield* look
+        const pace = paceOf(found.numbered - numbered, yield* Clock.currentTimeMillis)
+        if (pace !== undefined && pace < fewEvents) return
+        numbered = found.numbered
       }
     })
 
     /**
-     * Asks to be rung. A transaction that was in progress just then may have seen that it need not ring, so it is
-     * looked for until all of those have ended.
+     * Asks to be rung until it is too often. A transaction that was in progress at first may have seen that it need not
+     * ring, so it is looked for until all of those have ended, at growing pauses.
      */
-    const settle = Effect.gen(function*() {
+    const rung = Effect.gen(function*() {
       yield* feed.askToRing
-      const { xmax } = yield* look
-      let pause = 5
-      while (true) {
-        const { xmin } = yield* look
-        if (xmin >= xmax) return
-        yield* tell(yield* take(pause))
-        pause = Math.min(pause * 1.5, 100)
-      }
-    })
-
-    const asleep = Effect.gen(function*() {
-      let rings = 0
-      let since = 0
       let askedAt = yield* Clock.currentTimeMillis
+      const paceOf = makePace(ringWindow, askedAt)
+      const { xmax } = yield* look
+      let pause = firstLook
       while (true) {
-        const heard = yield* take(slowLook)
+        const heard = yield* take(pause)
         yield* tell(heard)
         const now = yield* Clock.currentTimeMillis
-        if (heard.length === 0 || now - askedAt > slowLook) {
+        if ((paceOf(heard.length, now) ?? 0) >= manyRings) return
+        if (now - askedAt >= slowLook) {
           yield* feed.askToRing
           askedAt = now
         }
-        if (heard.length === 0) yield* look
-        if (now - since > ringWindow) {
-          since = now
-          rings = 0
+        if (pause < slowLook || heard.length === 0) {
+          const { xmin } = yield* look
+          pause = xmin >= xmax ? slowLook : Math.min(pause * 1.5, longestLook)
         }
-        rings += heard.length
-        if (rings >= manyRings) return
       }
     })
 
     const rounds: Effect.Effect<never, SqlError.SqlError> = Effect.gen(function*() {
       while (true) {
-        yield* settle
-        yield* asleep
+        yield* rung
         yield* busy
       }
     })

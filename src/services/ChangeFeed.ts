@@ -13,6 +13,8 @@ export interface Look {
   /** The oldest transaction that was still in progress, and the first that had not begun, as numbers. */
   readonly xmin: number
   readonly xmax: number
+  /** How many events were numbered ever, those of open and of rolled back transactions included. */
+  readonly numbered: number
   readonly changed: ReadonlyArray<{
     readonly tableId: number
     /** The types among the new events; none when there are too many to tell. */
@@ -31,6 +33,7 @@ interface Row {
   readonly newest: number
   readonly xmin: number
   readonly xmax: number
+  readonly numbered: number
   readonly id: number | null
   readonly types: ReadonlyArray<EventType> | null
 }
@@ -50,7 +53,8 @@ const lookQuery = (slots: ReadonlyArray<number>): string => {
     WITH w AS MATERIALIZED (
       SELECT pg_current_snapshot()::text AS now, (SELECT max(slot) FROM truss.slots) AS newest,
         pg_snapshot_xmin(pg_current_snapshot())::text::float8 AS xmin,
-        pg_snapshot_xmax(pg_current_snapshot())::text::float8 AS xmax
+        pg_snapshot_xmax(pg_current_snapshot())::text::float8 AS xmax,
+        (SELECT last_value FROM truss.event_seq)::float8 AS numbered
     )
     SELECT w.*, x.id, x.types FROM w LEFT JOIN LATERAL (
       SELECT t.id, ARRAY(SELECT event_type::text FROM (${sources.join(" UNION ALL ")}) e) AS types
@@ -89,7 +93,7 @@ export class ChangeFeed extends Context.Service<ChangeFeed, {
               types: row.types!.length >= sampled ? undefined : [...new Set(row.types)]
             }]
           )
-          return { now: first.now, xmin: first.xmin, xmax: first.xmax, changed }
+          return { now: first.now, xmin: first.xmin, xmax: first.xmax, numbered: first.numbered, changed }
         }
       })
 
