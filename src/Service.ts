@@ -14,6 +14,7 @@ import { Cursors } from "./services/Cursors.ts"
 import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./services/Database.ts"
 import { DeliveryLog } from "./services/DeliveryLog.ts"
 import { Disabling } from "./services/Disabling.ts"
+import { Egress, type EgressOptions } from "./services/Egress.ts"
 import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
 import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
@@ -28,6 +29,7 @@ import { RowQueue } from "./services/RowQueue.ts"
 import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
 import { Sender } from "./services/Sender.ts"
+import { defaultEgressAllow } from "./services/Settings.ts"
 import { Statistics } from "./services/Statistics.ts"
 import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
@@ -55,6 +57,8 @@ export interface ServiceOptions {
   readonly disableAfterMs?: number | undefined
   /** Gets a signed POST when a webhook is disabled by the service, or its circuit stays open. */
   readonly alertUrl?: string | undefined
+  /** Where deliveries may go. `allow` unless said: loopback and private ranges if only this machine can reach the API. */
+  readonly egress?: EgressOptions | undefined
   /** How long a circuit is open before that is an alert; 5 minutes unless said. */
   readonly circuitAlertAfterMs?: number | undefined
 }
@@ -115,7 +119,7 @@ const addressOf = ({ address }: HttpServer.HttpServer["Service"]): string =>
 
 /** The parts that need no HTTP and no listening: what commands and embedders use. */
 export const layerServices = (
-  options: Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs"> & {
+  options: Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs" | "egress"> & {
     readonly apiKey?: Redacted.Redacted | undefined
   }
 ) => {
@@ -147,7 +151,7 @@ export const layerServices = (
     Jobs.layer,
     RowQueue.layer,
     Disabling.layer({ afterMs: options.disableAfterMs })
-  ).pipe(Layer.provideMerge(alerts), Layer.provideMerge(base))
+  ).pipe(Layer.provideMerge(alerts), Layer.provideMerge(base), Layer.provideMerge(Egress.layer(options.egress)))
 }
 
 /**
@@ -157,7 +161,11 @@ export const layerServices = (
 export const layerService = (options: ServiceOptions) =>
   Layer.effectContext(Effect.gen(function*() {
     const services = yield* Layer.build(
-      layerServices({ ...options, apiKey: options.http.apiKey }).pipe(
+      layerServices({
+        ...options,
+        apiKey: options.http.apiKey,
+        egress: { ...options.egress, allow: options.egress?.allow ?? defaultEgressAllow(options.http.host) }
+      }).pipe(
         Layer.provideMerge(Layer.mergeAll(
           layerDatabase({ ...options.database, maxPayload: options.maxPayload }),
           Permits.layer(options.concurrency)

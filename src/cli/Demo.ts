@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto"
 import { chmod, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { loopback } from "../domain/EgressAllow.ts"
 import { layerService } from "../Service.ts"
 import { EmbeddedPostgres } from "../services/EmbeddedPostgres.ts"
 import type { SettingsShape } from "../services/Settings.ts"
@@ -176,6 +177,8 @@ const start = Effect.fnUntraced(function*(settings: SettingsShape, once: boolean
       maxPayload: settings.maxPayload,
       disableAfterMs: settings.disableAfterMs,
       alertUrl: settings.alertUrl,
+      // The receiver is on this machine, wherever the API can be reached from.
+      egress: { allow: [...settings.egressAllow, ...loopback] },
       listen: settings.listen
     })),
     whenReady(api)

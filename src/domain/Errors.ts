@@ -72,6 +72,11 @@ export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMis
   faults: Schema.Array(Fault)
 }) {}
 
+/** The URL's host is an address that must not be reached, or leads to such ones only. `detail` says which kind. */
+export class UrlNotAllowed extends Schema.TaggedError<UrlNotAllowed>()("UrlNotAllowed", {
+  detail: Schema.String
+}) {}
+
 /** As many follow a webhook's log here as may, or the service stops. Temporary. */
 export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()("TooManySubscribers", {
   detail: Schema.String

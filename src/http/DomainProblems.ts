@@ -13,10 +13,19 @@ import type {
   TableNotWatchable,
   TookTooLong,
   TooManySubscribers,
+  UrlNotAllowed,
   WebhookChanged,
   WebhookNotFound
 } from "../domain/Errors.ts"
-import { Locked, Mismatch, NotFound, NotWatchable, PreconditionFailed, Unavailable } from "./api/Problems.ts"
+import {
+  Locked,
+  Mismatch,
+  NotFound,
+  NotWatchable,
+  PreconditionFailed,
+  Unavailable,
+  UrlForbidden
+} from "./api/Problems.ts"
 import { badRequest } from "./Faults.ts"
 
 const problems = {
@@ -34,6 +43,8 @@ const problems = {
   InvalidFilter: ({ faults }: InvalidFilter) => badRequest(faults),
   TableMismatch: ({ faults }: TableMismatch) =>
     new Mismatch({ detail: faults.map(({ message }) => message).join("; "), errors: faults }),
+  UrlNotAllowed: ({ detail }: UrlNotAllowed) =>
+    new UrlForbidden({ detail, errors: [{ path: "url", message: detail }] }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
   TooManySubscribers: ({ detail }: TooManySubscribers) => new Unavailable({ detail }),
   // What the driver says may name hosts and users.

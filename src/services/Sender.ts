@@ -7,6 +7,7 @@ import type { Answer, AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { Egress } from "./Egress.ts"
 import { makeSign, type SigningSecrets } from "./Signing.ts"
 import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
 import { version } from "./Version.ts"
@@ -64,6 +65,7 @@ const refusals: Record<string, AttemptError> = {
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "protocol",
   UND_ERR_RES_EXCEEDED_MAX_SIZE: "protocol",
   UND_ERR_HEADERS_OVERFLOW: "protocol",
+  ERR_BLOCKED_ADDRESS: "blocked_address",
   ENOTFOUND: "dns",
   EAI_AGAIN: "dns",
   EAI_FAIL: "dns",
@@ -195,14 +197,15 @@ export class Sender extends Context.Service<Sender, {
   static readonly layer = Layer.effect(
     Sender,
     Effect.gen(function*() {
+      const egress = yield* Egress
       const open: Array<Transport> = []
       const opened = (transport: Transport) => {
         open.push(transport)
         return transport
       }
       yield* Effect.addFinalizer(() => Effect.sync(() => open.forEach((transport) => transport.close())))
-      const first = opened(process.versions["bun"] === undefined ? undiciTransport() : nodeTransport())
-      const transports: Transports = { first, second: () => open[1] ?? opened(nodeTransport()) }
+      const first = opened(process.versions["bun"] === undefined ? undiciTransport(egress) : nodeTransport(egress))
+      const transports: Transports = { first, second: () => open[1] ?? opened(nodeTransport(egress)) }
       const messages = (endpoint: Endpoint) => makeSend(endpoint, transports)
       return Sender.of({
         to: (endpoint) => {

@@ -1,5 +1,6 @@
 import { Config, ConfigProvider, Context, Effect, Layer, type LogLevel, Option, Redacted, Schema } from "effect"
 import { isIP } from "node:net"
+import { type EgressAllow, loopbackAndPrivate, parseEgressAllow } from "../domain/EgressAllow.ts"
 import { EndpointUrl } from "../domain/Webhook.ts"
 
 const decodeEndpointUrl = Schema.decodeUnknownOption(EndpointUrl)
@@ -98,6 +99,11 @@ const AlertUrl: Kind<string> = {
   parse: (text) => Option.isSome(decodeEndpointUrl(text)) ? text : undefined
 }
 
+const Reachable: Kind<EgressAllow> = {
+  allowed: `CIDRs and host names with commas between, such as "10.0.0.0/8, hooks.internal, *.corp.example", or none`,
+  parse: parseEgressAllow
+}
+
 const Switch = choice({ true: true, false: false }, "true or false")
 
 const Level = choice<LogLevel.LogLevel>(
@@ -133,6 +139,7 @@ export interface SettingsShape {
   readonly maxPayload: number
   readonly disableAfterMs: number
   readonly alertUrl: string | undefined
+  readonly egressAllow: EgressAllow
   readonly logLevel: LogLevel.LogLevel | undefined
   readonly logFormat: "pretty" | "json" | undefined
   readonly otlpEndpoint: string | undefined
@@ -144,6 +151,9 @@ export interface SettingsShape {
 export const isLoopback = (host: string): boolean =>
   host.toLowerCase() === "localhost" || host === "::1" || isIP(host) === 4 && host.startsWith("127.")
 
+/** What deliveries may reach unless said: this machine and private networks, as long as only this machine asks. */
+export const defaultEgressAllow = (host: string): EgressAllow => isLoopback(host) ? loopbackAndPrivate : []
+
 const known = new Set([
   "TRUSS_LISTEN",
   "TRUSS_DATA_DIR",
@@ -153,7 +163,8 @@ const known = new Set([
   "TRUSS_RETENTION",
   "TRUSS_MAX_PAYLOAD",
   "TRUSS_DISABLE_AFTER",
-  "TRUSS_ALERT_URL"
+  "TRUSS_ALERT_URL",
+  "TRUSS_EGRESS_ALLOW"
 ])
 
 // The provider shows names as a tree whose branches are the parts between underscores.
@@ -200,6 +211,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const maxPayload = yield* setting("TRUSS_MAX_PAYLOAD", wholeNumber(1, 268_435_456, " of bytes"))
   const disableAfterMs = yield* setting("TRUSS_DISABLE_AFTER", Span)
   const alertUrl = yield* setting("TRUSS_ALERT_URL", AlertUrl)
+  const egressAllow = yield* setting("TRUSS_EGRESS_ALLOW", Reachable)
   const logLevel = yield* setting("LOG_LEVEL", Level)
   const logFormat = yield* setting("LOG_FORMAT", choice({ pretty: "pretty", json: "json" }, "pretty or json"))
   const otlpEndpoint = yield* setting("OTEL_EXPORTER_OTLP_ENDPOINT", HttpUrl)
@@ -222,6 +234,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     maxPayload: maxPayload ?? 1_048_576,
     disableAfterMs: disableAfterMs ?? 432_000_000,
     alertUrl,
+    egressAllow: egressAllow ?? defaultEgressAllow(host),
     logLevel,
     logFormat,
     otlpEndpoint,

@@ -2,6 +2,7 @@
 import * as http from "node:http"
 import * as https from "node:https"
 import { Agent } from "undici"
+import { type Egress, hostOf } from "./Egress.ts"
 
 /** What comes back. After `onEnd` or `onError` nothing else does. */
 export interface Exchange {
@@ -29,18 +30,26 @@ const first = (value: string | ReadonlyArray<string> | undefined): string | null
 
 const broken = Object.assign(new Error("broken off"), { code: "ECONNABORTED" })
 
+/** What an address that must not be reached is sent: nothing. */
+const refuse = (error: Error): Post => (_headers, _body, exchange) => {
+  queueMicrotask(() => exchange.onError(error))
+  return () => {}
+}
+
 /** On Node: `dispatch` of undici, 1.4 times what `node:http` sends. */
-export const undiciTransport = (): Transport => {
+export const undiciTransport = (egress: Egress["Service"]): Transport => {
   const agent = new Agent({
     pipelining: 1,
     keepAliveTimeout: idleSocketMs,
     keepAliveMaxTimeout: 60_000,
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect: { timeout: connectTimeoutMs }
+    connect: { timeout: connectTimeoutMs, lookup: egress.lookup }
   })
   return {
     to: (url) => {
+      const refusal = egress.refusal(hostOf(url))
+      if (refusal !== undefined) return refuse(refusal)
       const origin = url.origin
       const path = url.pathname + url.search
       return (headers, body, exchange) => {
@@ -71,17 +80,25 @@ export const undiciTransport = (): Transport => {
 }
 
 /** On Bun, and for servers that undici cannot talk to. */
-export const nodeTransport = (): Transport => {
-  const options = { keepAlive: true, timeout: idleSocketMs, scheduling: "lifo", maxFreeSockets: 1024 } as const
+export const nodeTransport = (egress: Egress["Service"]): Transport => {
+  const options = {
+    keepAlive: true,
+    timeout: idleSocketMs,
+    scheduling: "lifo",
+    maxFreeSockets: 1024,
+    lookup: egress.lookup
+  } as const
   const agents = { "http:": new http.Agent(options), "https:": new https.Agent(options) }
   return {
     to: (url) => {
+      const refusal = egress.refusal(hostOf(url))
+      if (refusal !== undefined) return refuse(refusal)
       const secure = url.protocol === "https:"
       const request = secure ? https.request : http.request
       const base = {
         method: "POST",
         protocol: url.protocol,
-        hostname: url.hostname.startsWith("[") ? url.hostname.slice(1, -1) : url.hostname,
+        hostname: hostOf(url),
         path: url.pathname + url.search,
         agent: secure ? agents["https:"] : agents["http:"],
         ...(url.port === "" ? {} : { port: Number(url.port) })

@@ -9,6 +9,7 @@ import {
   type TableLocked,
   type TableMismatch,
   type TableNotWatchable,
+  type UrlNotAllowed,
   WebhookChanged,
   WebhookNotFound
 } from "../domain/Errors.ts"
@@ -28,6 +29,7 @@ import { Audit } from "./Audit.ts"
 import { backlog } from "./Backlog.ts"
 import { Capture, withTriggerLock } from "./Capture.ts"
 import { orUnavailable } from "./Database.ts"
+import { Egress } from "./Egress.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
 import { plain, texts } from "./PgArray.ts"
 import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
@@ -157,7 +159,7 @@ const tableOf = ({ name, table_name, table_schema }: Pick<Webhook, "name" | "tab
 })
 
 /** What is wrong with a webhook that fits its schema. */
-type Refusal = TableNotWatchable | InvalidFilter | TableMismatch
+type Refusal = TableNotWatchable | InvalidFilter | TableMismatch | UrlNotAllowed
 
 /** The registered webhooks. Creating, changing and deleting installs and drops triggers, and tells the dispatcher. */
 export class Webhooks extends Context.Service<Webhooks, {
@@ -180,6 +182,7 @@ export class Webhooks extends Context.Service<Webhooks, {
       const sql = yield* PgClient.PgClient
       const capture = yield* Capture
       const audit = yield* Audit
+      const egress = yield* Egress
       const changes = yield* WebhookChanges
       const scope = yield* Effect.scope
 
@@ -234,6 +237,7 @@ export class Webhooks extends Context.Service<Webhooks, {
             return yield* byId(id)
           })
         ).pipe(
+          (transaction) => Effect.andThen(egress.check(input.url), transaction),
           Effect.tap((row) => tell(row.id)),
           Effect.flatMap(versioned),
           Effect.catchTag("WebhookNotFound", Effect.die),
@@ -324,6 +328,7 @@ export class Webhooks extends Context.Service<Webhooks, {
       const patch = Effect.fn("Webhooks.patch")(function*(id: string, input: WebhookPatch, conditions?: Conditions) {
         const webhookId = yield* known(id)
         const before = yield* byId(webhookId)
+        if (input.url !== undefined) yield* egress.check(input.url)
         const schema = input.table_schema ?? before.table_schema
         const name = input.table_name ?? before.table_name
         const row = yield* withTriggerLock(

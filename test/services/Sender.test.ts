@@ -8,9 +8,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Answer } from "../../src/domain/Attempt.ts"
 import { decodeAttemptId } from "../../src/domain/AttemptRef.ts"
+import { loopback } from "../../src/domain/EgressAllow.ts"
 import { encodeEventId } from "../../src/domain/EventRef.ts"
+import { Egress } from "../../src/services/Egress.ts"
 import { type Endpoint, Sender, toAttemptError } from "../../src/services/Sender.ts"
 import { Receiver } from "../support/Receiver.ts"
+
+const layer = Layer.merge(Sender.layer, Receiver.layer).pipe(Layer.provide(Egress.layer({ allow: loopback })))
 
 const ref = { slot: 1, tableId: 2, seq: 3, at: 1_700_000_000_000_000 }
 
@@ -56,7 +60,7 @@ const raw = (onRequest: (socket: Socket) => void) =>
 const failed = (answer: Answer, error: Answer["error"]) =>
   assert.deepInclude(answer, { statusCode: null, responseBody: null, retryAfter: null, error })
 
-it.layer(Layer.merge(Sender.layer, Receiver.layer), { excludeTestServices: true })("a request", (it) => {
+it.layer(layer, { excludeTestServices: true })("a request", (it) => {
   it.effect("has the body's bytes, its headers and those of the webhook", () =>
     Effect.gen(function*() {
       const receiver = yield* Receiver
@@ -130,7 +134,7 @@ it.layer(Layer.merge(Sender.layer, Receiver.layer), { excludeTestServices: true 
     }))
 })
 
-it.layer(Layer.merge(Sender.layer, Receiver.layer), { excludeTestServices: true })("an answer", (it) => {
+it.layer(layer, { excludeTestServices: true })("an answer", (it) => {
   it.effect("is success with any 2xx, with or without a body", () =>
     Effect.gen(function*() {
       const receiver = yield* Receiver
@@ -234,7 +238,7 @@ it.layer(Layer.merge(Sender.layer, Receiver.layer), { excludeTestServices: true 
     }).pipe(Effect.scoped))
 })
 
-it.layer(Layer.merge(Sender.layer, Receiver.layer), { excludeTestServices: true })(
+it.layer(layer, { excludeTestServices: true })(
   "an attempt without an answer",
   (it) => {
     it.effect("is a timeout when it has not ended in time, whatever had arrived", () =>

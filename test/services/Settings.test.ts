@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Redacted } from "effect"
+import { loopbackAndPrivate, parseEgressAllow } from "../../src/domain/EgressAllow.ts"
 import { isLoopback, Settings, type SettingsFlags } from "../../src/services/Settings.ts"
 
 const read = (env: Record<string, string>, flags?: SettingsFlags) =>
@@ -35,6 +36,7 @@ describe("Settings", () => {
         maxPayload: 1_048_576,
         disableAfterMs: 5 * 86_400_000,
         alertUrl: undefined,
+        egressAllow: loopbackAndPrivate,
         logLevel: undefined,
         logFormat: undefined,
         otlpEndpoint: undefined,
@@ -60,6 +62,7 @@ describe("Settings", () => {
         TRUSS_MAX_PAYLOAD: "65536",
         TRUSS_DISABLE_AFTER: "12 hours",
         TRUSS_ALERT_URL: "https://alerts.example.com/hook?token=1",
+        TRUSS_EGRESS_ALLOW: "::1, 10.1.2.3/8,Hooks.Internal,*.corp.example",
         LOG_LEVEL: "DEBUG",
         LOG_FORMAT: "json",
         OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"
@@ -87,6 +90,12 @@ describe("Settings", () => {
         maxPayload: 65_536,
         disableAfterMs: 12 * 3_600_000,
         alertUrl: "https://alerts.example.com/hook?token=1",
+        egressAllow: [
+          { _tag: "Addresses", cidr: { address: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], prefix: 128 } },
+          { _tag: "Addresses", cidr: { address: [10, 1, 2, 3], prefix: 8 } },
+          { _tag: "Host", name: "hooks.internal" },
+          { _tag: "Below", domain: ".corp.example" }
+        ],
         logLevel: "Debug",
         logFormat: "json",
         otlpEndpoint: "http://collector:4318",
@@ -148,6 +157,13 @@ describe("Settings", () => {
       ["TRUSS_DISABLE_AFTER", "5 weeks"],
       ["TRUSS_DISABLE_AFTER", "never"],
       ["TRUSS_ALERT_URL", "alerts.example.com"],
+      ["TRUSS_EGRESS_ALLOW", "10.0.0.0/33"],
+      ["TRUSS_EGRESS_ALLOW", "10.0.0.0/8,"],
+      ["TRUSS_EGRESS_ALLOW", "10.0.0.0/8 192.168.0.0/16"],
+      ["TRUSS_EGRESS_ALLOW", "hooks.internal:8080"],
+      ["TRUSS_EGRESS_ALLOW", "http://hooks.internal"],
+      ["TRUSS_EGRESS_ALLOW", "127.1"],
+      ["TRUSS_EGRESS_ALLOW", "*"],
       ["TRUSS_ALERT_URL", "ftp://alerts.example.com"],
       ["TRUSS_ALERT_URL", "https://user:password@alerts.example.com"],
       ["LOG_LEVEL", "verbose"],
@@ -211,6 +227,15 @@ describe("Settings", () => {
       assert.strictEqual((yield* read({ HOST: "localhost" })).auth, "open")
       assert.isTrue(isLoopback("::1"))
       assert.isFalse(isLoopback("127.0.0.1.example"))
+    }))
+
+  it.effect("lets deliveries reach private networks by default only where nobody else can ask for it", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* read({ HOST: "::1" })).egressAllow, loopbackAndPrivate)
+      assert.deepStrictEqual((yield* read({ HOST: "0.0.0.0" })).egressAllow, [])
+      assert.deepStrictEqual((yield* read({ TRUSS_EGRESS_ALLOW: "none" })).egressAllow, [])
+      const { egressAllow } = yield* read({ HOST: "0.0.0.0", TRUSS_EGRESS_ALLOW: "10.0.0.0/8" })
+      assert.deepStrictEqual(egressAllow, parseEgressAllow("10.0.0.0/8"))
     }))
 
   it.effect("tells which TRUSS_ variables mean nothing to it", () =>

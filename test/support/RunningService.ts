@@ -2,6 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Redacted, References, Schedule } from "effect"
 import { HttpServer } from "effect/http"
 import type { LogEntry } from "../../src/domain/Attempt.ts"
+import { loopback } from "../../src/domain/EgressAllow.ts"
 import type { Webhook } from "../../src/domain/Webhook.ts"
 import { layerService, layerServices, type ServiceOptions } from "../../src/Service.ts"
 import { layerDatabase } from "../../src/services/Database.ts"
@@ -50,7 +51,7 @@ export const until = <A, E, R>(
 /** A fresh database with the schema and every service, but neither HTTP nor listener. */
 export const layerInstalled = (options?: Partial<Parameters<typeof layerServices>[0]>) =>
   Layer.effectDiscard(migrate()).pipe(
-    Layer.provideMerge(layerServices({ maxPayload: defaultMaxPayload, ...options })),
+    Layer.provideMerge(layerServices({ maxPayload: defaultMaxPayload, egress: { allow: loopback }, ...options })),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(TestDatabase, ({ url }) => layerDatabase({ url: Redacted.make(url) })))
     ),

@@ -88,6 +88,13 @@ export class Mismatch extends HttpApiError.Problem<Mismatch>()("Mismatch", {
   title: "Table Mismatch"
 }, { detail, errors: Schema.Array(Fault) }) {}
 
+/** 422: the URL's host is an address that must not be reached, or leads to such ones only. */
+export class UrlForbidden extends HttpApiError.Problem<UrlForbidden>()("UrlForbidden", {
+  type: "urn:truss:problem:url-not-allowed",
+  status: 422,
+  title: "URL Not Allowed"
+}, { detail, errors: Schema.Array(Fault) }) {}
+
 /** 422: the `Idempotency-Key` stands for another request. Nothing was done. */
 export class IdempotencyKeyReused extends HttpApiError.Problem<IdempotencyKeyReused>()("IdempotencyKeyReused", {
   type: "urn:truss:problem:idempotency-key-reused",

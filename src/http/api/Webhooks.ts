@@ -13,7 +13,8 @@ import {
   NotFound,
   NotWatchable,
   PreconditionFailed,
-  Unavailable
+  Unavailable,
+  UrlForbidden
 } from "./Problems.ts"
 
 /** A page of webhooks, oldest first. */
@@ -46,7 +47,7 @@ const params = { id: PathId }
 const create = HttpApiEndpoint.post("create", "/webhooks", {
   payload: WebhookCreate,
   success: Webhook.pipe(HttpApiSchema.status(201)),
-  error: [...bodyProblems, Locked, NotWatchable, Mismatch, Unavailable]
+  error: [...bodyProblems, Locked, NotWatchable, Mismatch, UrlForbidden, Unavailable]
 }).annotateMerge(OpenApi.annotations({ summary: "Create a webhook" }))
 
 const list = HttpApiEndpoint.get("list", "/webhooks", {
@@ -78,7 +79,7 @@ const patch = HttpApiEndpoint.patch("patch", "/webhooks/:id", {
   params,
   payload: WebhookPatch,
   success: Webhook,
-  error: [...bodyProblems, NotFound, PreconditionFailed, Locked, NotWatchable, Mismatch, Unavailable]
+  error: [...bodyProblems, NotFound, PreconditionFailed, Locked, NotWatchable, Mismatch, UrlForbidden, Unavailable]
 }).annotateMerge(OpenApi.annotations({
   summary: "Change a webhook",
   description: "Any subset of the writable fields. A header value of `***` keeps the stored one; a `secret` of null " +
