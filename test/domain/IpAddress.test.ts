@@ -90,7 +90,6 @@ describe("a block", () => {
 
   it("holds what ipaddr.js says that it holds", () => {
     const seed = newSeed()
-    console.info(`seed ${seed}`)
     const random = randomOf(seed)
     const below = (n: number) => Math.floor(random() * n)
     for (let i = 0; i < 20_000; i++) {

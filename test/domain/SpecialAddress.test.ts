@@ -116,7 +116,6 @@ describe("an address", () => {
 
   it("is public or not as ipaddr.js says, wherever it is", () => {
     const seed = newSeed()
-    console.info(`seed ${seed}`)
     const random = randomOf(seed)
     const below = (n: number) => Math.floor(random() * n)
     const one = <A>(of: ReadonlyArray<A>): A => of[below(of.length)]!
