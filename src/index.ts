@@ -1,3 +1,5 @@
 /** What other services embed: the whole of Truss Webhooks as one layer, from option values. */
+export { type EgressAllow, parseEgressAllow } from "./domain/EgressAllow.ts"
 export { layerService, layerServices, NoApiKey, type ServiceOptions } from "./Service.ts"
+export type { EgressOptions } from "./services/Egress.ts"
 export { MigrationFailed } from "./services/Migrations.ts"

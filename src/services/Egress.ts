@@ -1,7 +1,6 @@
 /** Where requests may go: nothing but public addresses, and what is allowed besides. */
 import { Context, Effect, Layer } from "effect"
-import { lookup as systemLookup } from "node:dns"
-import type { LookupAddress } from "node:dns"
+import { lookup as systemLookup, type LookupAddress } from "node:dns"
 import { isIP, type LookupFunction } from "node:net"
 import { type EgressAllow, whyForbidden } from "../domain/EgressAllow.ts"
 import { UrlNotAllowed } from "../domain/Errors.ts"
@@ -24,6 +23,7 @@ const resolvePatience = "2 seconds"
 /** The host of a URL, an IPv6 address without its brackets. */
 export const hostOf = ({ hostname }: URL): string => hostname.startsWith("[") ? hostname.slice(1, -1) : hostname
 
+/** What a lookup found; one that was asked for all may still answer with one. */
 const toList = (found: string | ReadonlyArray<LookupAddress>, family: number | undefined) =>
   typeof found === "string" ? [{ address: found, family: family ?? isIP(found) }] : found
 

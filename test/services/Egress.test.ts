@@ -1,8 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import type { LookupAddress } from "node:dns"
-import { createServer } from "node:net"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, createServer } from "node:net"
 import { parseEgressAllow } from "../../src/domain/EgressAllow.ts"
 import { Egress } from "../../src/services/Egress.ts"
 import { toAttemptError } from "../../src/services/Sender.ts"
@@ -43,6 +42,8 @@ const endpoint = (host: "127.0.0.1" | "::1") =>
       connections++
       socket.on("error", () => socket.destroy())
       socket.on("data", (data) => {
+        // A TLS handshake.
+        if (data[0] === 0x16) socket.end("no TLS here")
         if (!data.includes("{}")) return
         socket.end("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
       })
@@ -104,7 +105,7 @@ it.layer(layer, { excludeTestServices: true })("a lookup", (it) => {
 
 for (const [name, make] of Object.entries(transports)) {
   it.layer(layer, { excludeTestServices: true })(`a connection by ${name}`, (it) => {
-    const transport = Effect.gen(function*() {
+    const open = Effect.gen(function*() {
       const egress = yield* Egress
       return yield* Effect.acquireRelease(Effect.sync(() => make(egress)), (made) => Effect.sync(() => made.close()))
     })
@@ -112,18 +113,18 @@ for (const [name, make] of Object.entries(transports)) {
     it.effect("is made by what the name leads to now, not by what it led to before", () =>
       Effect.gen(function*() {
         const names = yield* NameServer
-        const transport_ = yield* transport
+        const transport = yield* open
         const { connections, port } = yield* endpoint("::1")
         const inside = yield* endpoint("127.0.0.1")
         const url = `http://changing.test:${port}/`
         names.set("changing.test", ["::1"])
-        assert.strictEqual(yield* send(transport_, url), 200)
+        assert.strictEqual(yield* send(transport, url), 200)
         names.set("changing.test", ["127.0.0.1"])
-        assert.strictEqual(yield* send(transport_, url), "blocked_address")
-        assert.strictEqual(yield* send(transport_, `http://changing.test:${inside.port}/`), "blocked_address")
-        assert.strictEqual(yield* send(transport_, `https://changing.test:${inside.port}/`), "blocked_address")
+        assert.strictEqual(yield* send(transport, url), "blocked_address")
+        assert.strictEqual(yield* send(transport, `http://changing.test:${inside.port}/`), "blocked_address")
+        assert.strictEqual(yield* send(transport, `https://changing.test:${inside.port}/`), "blocked_address")
         names.set("changing.test", ["127.0.0.1", "::1"])
-        assert.strictEqual(yield* send(transport_, url), 200)
+        assert.strictEqual(yield* send(transport, url), 200)
         assert.strictEqual(connections(), 2)
         assert.strictEqual(inside.connections(), 0)
       }).pipe(Effect.scoped))
@@ -131,18 +132,19 @@ for (const [name, make] of Object.entries(transports)) {
     it.effect("is made for a name that is allowed, wherever it leads, TLS included", () =>
       Effect.gen(function*() {
         const names = yield* NameServer
-        const transport_ = yield* transport
+        const transport = yield* open
         const { connections, port } = yield* endpoint("127.0.0.1")
         names.set("hooks.internal", ["127.0.0.1"])
-        assert.strictEqual(yield* send(transport_, `http://hooks.internal:${port}/`), 200)
+        assert.strictEqual(yield* send(transport, `http://hooks.internal:${port}/`), 200)
+        assert.strictEqual(yield* send(transport, `https://hooks.internal:${port}/`), "tls")
         names.set("other.internal", ["127.0.0.1"])
-        assert.strictEqual(yield* send(transport_, `http://other.internal:${port}/`), "blocked_address")
-        assert.strictEqual(connections(), 1)
+        assert.strictEqual(yield* send(transport, `http://other.internal:${port}/`), "blocked_address")
+        assert.strictEqual(connections(), 2)
       }).pipe(Effect.scoped))
 
     it.effect("is not made to an address in the URL that must not be reached, however it is written", () =>
       Effect.gen(function*() {
-        const transport_ = yield* transport
+        const transport = yield* open
         const inside = yield* endpoint("127.0.0.1")
         for (
           const host of [
@@ -162,12 +164,12 @@ for (const [name, make] of Object.entries(transports)) {
         ) {
           for (const scheme of ["http", "https"]) {
             const url = `${scheme}://${host}:${inside.port}/`
-            assert.strictEqual(yield* send(transport_, url), "blocked_address", url)
+            assert.strictEqual(yield* send(transport, url), "blocked_address", url)
           }
         }
         assert.strictEqual(inside.connections(), 0)
         const { port } = yield* endpoint("::1")
-        assert.strictEqual(yield* send(transport_, `http://[::1]:${port}/`), 200)
+        assert.strictEqual(yield* send(transport, `http://[::1]:${port}/`), 200)
       }).pipe(Effect.scoped))
   })
 }
