@@ -43,7 +43,7 @@ export class Egress extends Context.Service<Egress, {
     Layer.sync(Egress, () => {
       const lookup: LookupFunction = (host, options, callback) =>
         resolve(host, { ...options, all: true }, (error, found, family) => {
-          if (error !== null) return callback(error, [])
+          if (error) return callback(error, [])
           const open = toList(found, family).filter(({ address }) => whyForbidden(allow, address, host) === undefined)
           const [first] = open
           if (first === undefined) return callback(new BlockedAddress(`${host} leads nowhere that may be reached`), [])
@@ -59,7 +59,7 @@ export class Egress extends Context.Service<Egress, {
         Effect.callback<ReadonlyArray<string>>((resume) => {
           resolve(host, { all: true }, (error, found, family) =>
             resume(Effect.succeed(
-              error !== null ? [] : toList(found, family).map(({ address }) => address)
+              error ? [] : toList(found, family).map(({ address }) => address)
             )))
         }).pipe(Effect.timeoutOrElse({
           duration: resolvePatience,
