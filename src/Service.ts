@@ -14,6 +14,7 @@ import { Cursors } from "./services/Cursors.ts"
 import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./services/Database.ts"
 import { DeliveryLog } from "./services/DeliveryLog.ts"
 import { Disabling } from "./services/Disabling.ts"
+import type { EncryptionKeys } from "./services/EncryptionKey.ts"
 import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
 import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
@@ -27,6 +28,7 @@ import { Reconciler } from "./services/Reconciler.ts"
 import { RowQueue } from "./services/RowQueue.ts"
 import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
+import { Secrets } from "./services/Secrets.ts"
 import { Sender } from "./services/Sender.ts"
 import { Statistics } from "./services/Statistics.ts"
 import { Tables } from "./services/Tables.ts"
@@ -43,6 +45,8 @@ export interface ServiceOptions {
     /** A write-scoped key that is accepted without being stored. */
     readonly apiKey?: Redacted.Redacted | undefined
   }
+  /** Encrypt signing secrets and header values at rest; every process on the database needs the same. */
+  readonly encryptionKeys: EncryptionKeys
   /** Attempts in flight, whole process. */
   readonly concurrency: number
   /** Whole days that events and the log are kept. */
@@ -115,9 +119,11 @@ const addressOf = ({ address }: HttpServer.HttpServer["Service"]): string =>
 
 /** The parts that need no HTTP and no listening: what commands and embedders use. */
 export const layerServices = (
-  options: Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs"> & {
-    readonly apiKey?: Redacted.Redacted | undefined
-  }
+  options:
+    & Pick<ServiceOptions, "encryptionKeys" | "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs">
+    & {
+      readonly apiKey?: Redacted.Redacted | undefined
+    }
 ) => {
   const base = Layer.mergeAll(
     Partitions.layer,
@@ -147,7 +153,11 @@ export const layerServices = (
     Jobs.layer,
     RowQueue.layer,
     Disabling.layer({ afterMs: options.disableAfterMs })
-  ).pipe(Layer.provideMerge(alerts), Layer.provideMerge(base))
+  ).pipe(
+    Layer.provideMerge(alerts),
+    Layer.provideMerge(base),
+    Layer.provideMerge(Secrets.layer({ keys: options.encryptionKeys }))
+  )
 }
 
 /**
@@ -169,6 +179,9 @@ export const layerService = (options: ServiceOptions) =>
       yield* watchDatabase
       yield* waitForDatabase
       yield* migrate()
+      const secrets = yield* Secrets
+      yield* secrets.admit
+      yield* secrets.renew
       yield* requireKey(options)
       const dispatcher = yield* Layer.build(
         Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })

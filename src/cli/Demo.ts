@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { layerService } from "../Service.ts"
 import { EmbeddedPostgres } from "../services/EmbeddedPostgres.ts"
+import { newEncryptionKeys } from "../services/EncryptionKey.ts"
 import type { SettingsShape } from "../services/Settings.ts"
 import { openReceiver } from "./DemoReceiver.ts"
 import { makeScreen, type Screen } from "./DemoScreen.ts"
@@ -171,6 +172,7 @@ const start = Effect.fnUntraced(function*(settings: SettingsShape, once: boolean
     Layer.build(layerService({
       database: { url: databaseUrl },
       http: { host: settings.host, port, auth: settings.auth, apiKey: key },
+      encryptionKeys: newEncryptionKeys(),
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,

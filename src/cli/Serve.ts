@@ -6,15 +6,18 @@ import type { SettingsShape } from "../services/Settings.ts"
 import { version } from "../services/Version.ts"
 import { openDatabase } from "./DatabaseSource.ts"
 import { databaseFlags, listenFlags, withSettings } from "./Flags.ts"
+import { openKeyFile } from "./KeyFile.ts"
 import { untilStopped } from "./RunMain.ts"
 
 const serve = (settings: SettingsShape) =>
   Effect.scoped(Effect.gen(function*() {
     for (const name of settings.unknown) yield* Effect.logWarning(`${name} is no setting of this version`)
     const database = yield* openDatabase(settings)
+    const encryptionKeys = settings.encryptionKeys ?? (yield* openKeyFile(settings.dataDir))
     const service = yield* Layer.build(layerService({
       database,
       http: { host: settings.host, port: settings.port, auth: settings.auth, apiKey: settings.apiKey },
+      encryptionKeys,
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,

@@ -8,6 +8,7 @@ import type {
   InvalidParameter,
   JobNotFound,
   LogEntryNotFound,
+  SecretsUnavailable,
   TableLocked,
   TableMismatch,
   TableNotWatchable,
@@ -35,6 +36,7 @@ const problems = {
   TableMismatch: ({ faults }: TableMismatch) =>
     new Mismatch({ detail: faults.map(({ message }) => message).join("; "), errors: faults }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
+  SecretsUnavailable: ({ detail }: SecretsUnavailable) => new Unavailable({ detail }),
   TooManySubscribers: ({ detail }: TooManySubscribers) => new Unavailable({ detail }),
   // What the driver says may name hosts and users.
   DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
