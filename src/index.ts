@@ -1,3 +1,5 @@
 /** What other services embed: the whole of Truss Webhooks as one layer, from option values. */
 export { layerService, layerServices, NoApiKey, type ServiceOptions } from "./Service.ts"
+export { type EncryptionKey, type EncryptionKeys, parseEncryptionKeys } from "./services/EncryptionKey.ts"
+export { EncryptionKeyRefused } from "./services/KeyAdmission.ts"
 export { MigrationFailed } from "./services/Migrations.ts"

@@ -205,7 +205,7 @@ live("of two first starts with different keys one is let in", () =>
       (context) =>
         Context.get(context, Secrets).admit.pipe(
           Effect.andThen(sql`INSERT INTO truss.runners (id, address, started_at, beat)
-            VALUES (${randomUUID()}::text::uuid, 'here', now(), clock_timestamp())`),
+            VALUES (${randomUUID()}::text::uuid, 'here', now(), clock_timestamp() + interval '1 hour')`),
           Effect.as(true),
           Effect.catchTag("EncryptionKeyRefused", () => Effect.succeed(false))
         ),
