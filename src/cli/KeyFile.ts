@@ -56,7 +56,10 @@ const create = async (folder: string, path: string) => {
   return true
 }
 
-/** The keys in `<dataDir>/encryption.key`, which is made on the first start; one a line, newest first, like the setting. */
+/**
+ * The keys in `<dataDir>/encryption.key`, one a line or like the setting, newest first. The file is made on the first
+ * start: `made` is its path then.
+ */
 export const openKeyFile = Effect.fnUntraced(function*(dataDir: string) {
   const path = join(dataDir, "encryption.key")
   const isNew = (yield* io(path, () => read(path))) === undefined && (yield* io(path, () => create(dataDir, path)))
@@ -76,13 +79,5 @@ export const openKeyFile = Effect.fnUntraced(function*(dataDir: string) {
         "or see docs/guide/secrets.md for a lost key"
     )
   }
-  if (isNew) {
-    yield* Effect.logInfo(
-      `made the key ${
-        keys[0].id
-      } in ${path}, which encrypts secrets in the database: back it up, and give it to every ` +
-        "process on this database"
-    )
-  }
-  return keys
+  return { keys, made: isNew ? path : undefined }
 })

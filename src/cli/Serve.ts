@@ -13,11 +13,13 @@ const serve = (settings: SettingsShape) =>
   Effect.scoped(Effect.gen(function*() {
     for (const name of settings.unknown) yield* Effect.logWarning(`${name} is no setting of this version`)
     const database = yield* openDatabase(settings)
-    const encryptionKeys = settings.encryptionKeys ?? (yield* openKeyFile(settings.dataDir))
+    const { keys, made } = settings.encryptionKeys === undefined
+      ? yield* openKeyFile(settings.dataDir)
+      : { keys: settings.encryptionKeys, made: undefined }
     const service = yield* Layer.build(layerService({
       database,
       http: { host: settings.host, port: settings.port, auth: settings.auth, apiKey: settings.apiKey },
-      encryptionKeys,
+      encryptionKeys: keys,
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,
@@ -25,6 +27,12 @@ const serve = (settings: SettingsShape) =>
       alertUrl: settings.alertUrl,
       listen: settings.listen
     }))
+    if (made !== undefined) {
+      yield* Effect.logInfo(
+        `made the key ${keys[0].id} in ${made}, which encrypts secrets in the database: back it up, and give it to ` +
+          "every process on this database"
+      )
+    }
     const { address } = Context.get(service, HttpServer.HttpServer)
     yield* Effect.logInfo(`Truss Webhooks ${version} is ready on ${HttpServer.formatAddress(address)}`)
     return yield* Effect.never

@@ -124,7 +124,7 @@ export class Secrets extends Context.Service<Secrets, {
               ${texts(rows.map((row) => row.headers))}::text::text[]) AS r (id, secret, previous_secret, headers)
             WHERE w.id = r.id`
 
-        /** Encrypts the next page after an id; the last id of it, or undefined when there was none. */
+        /** Encrypts the next page after an id anew; undefined when there was none. */
         const renewPage = (after: string) =>
           sql.withTransaction(Effect.gen(function*() {
             const key = yield* sealingKey
@@ -144,7 +144,8 @@ export class Secrets extends Context.Service<Secrets, {
               headers: JSON.stringify(sealHeaders(again, id, JSON.parse(headers)))
             }))
             if (rows.length > 0) yield* write(renewed)
-            return rows.at(-1)?.id === undefined ? undefined : { last: rows.at(-1)!.id, count: rows.length }
+            const last = rows.at(-1)
+            return last === undefined ? undefined : { last: last.id, count: rows.length }
           }))
 
         const renew = Effect.gen(function*() {
@@ -157,6 +158,7 @@ export class Secrets extends Context.Service<Secrets, {
             count += done.count
             yield* Effect.logInfo("encrypting stored secrets by the newest key", { webhooks: count, key: keys[0].id })
           }
+          if (count > 0) yield* Effect.logInfo("stored secrets are encrypted by the newest key", { key: keys[0].id })
           yield* retire(sql, keys)
         }).pipe(Effect.withSpan("Secrets.renew"))
 

@@ -26,8 +26,9 @@ describe("the key file", () => {
       const all = yield* Effect.forEach(Array.from({ length: 20 }), () => openKeyFile(dataDir), {
         concurrency: "unbounded"
       })
-      assert.strictEqual(new Set(all.map(([key]) => key.id)).size, 1)
-      assert.strictEqual((yield* openKeyFile(dataDir))[0].id, all[0]![0].id)
+      assert.strictEqual(new Set(all.map(({ keys }) => keys[0].id)).size, 1)
+      assert.lengthOf(all.filter(({ made }) => made === join(dataDir, "encryption.key")), 1)
+      assert.strictEqual((yield* openKeyFile(dataDir)).keys[0].id, all[0]!.keys[0].id)
       assert.deepStrictEqual(yield* Effect.promise(() => readdir(dataDir)), ["encryption.key"])
       const { mode } = yield* Effect.promise(() => stat(join(dataDir, "encryption.key")))
       assert.strictEqual(mode & 0o777, 0o600)
@@ -60,7 +61,10 @@ describe("the key file", () => {
       const dataDir = yield* temporary
       const keys = [generateEncryptionKey(), generateEncryptionKey()]
       yield* Effect.promise(() => writeFile(join(dataDir, "encryption.key"), `${keys.join("\n")}\n`, { mode: 0o600 }))
-      assert.deepStrictEqual((yield* openKeyFile(dataDir)).map(({ id }) => id), keysOf(...keys).map(({ id }) => id))
+      assert.deepStrictEqual(
+        (yield* openKeyFile(dataDir)).keys.map(({ id }) => id),
+        keysOf(...keys).map(({ id }) => id)
+      )
     })))
 })
 
@@ -71,14 +75,15 @@ describe("processes on one database", { concurrent: true }, () => {
     withDatabase(Effect.gen(function*() {
       const dataDir = yield* temporary
       const { endpoint, service, sql, url, webhook } = yield* scene(inFolder(dataDir))
-      const [key] = yield* openKeyFile(dataDir)
-      assert.include(service.output(), key.id)
+      const [key] = (yield* openKeyFile(dataDir)).keys
       const other = yield* startService(url, inFolder(yield* temporary))
       assert.strictEqual((yield* other.ended).code, 1)
       const said = other.output().split("\n").filter((text) => text.includes("TRUSS_ENCRYPTION_KEY"))
       assert.lengthOf(said, 1)
       assert.include(said[0], key.id)
       assert.notInclude(other.output(), "    at ")
+
+      assert.include(service.output(), `made the key ${key.id}`)
 
       yield* service.kill
       const next = yield* startService(url, inFolder(dataDir))
