@@ -15,6 +15,7 @@ import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./service
 import { DeliveryLog } from "./services/DeliveryLog.ts"
 import { Disabling } from "./services/Disabling.ts"
 import { Egress, type EgressOptions } from "./services/Egress.ts"
+import type { EncryptionKeys } from "./services/EncryptionKey.ts"
 import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
 import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
@@ -28,6 +29,7 @@ import { Reconciler } from "./services/Reconciler.ts"
 import { RowQueue } from "./services/RowQueue.ts"
 import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
+import { Secrets } from "./services/Secrets.ts"
 import { Sender } from "./services/Sender.ts"
 import { defaultEgressAllow } from "./services/Settings.ts"
 import { Statistics } from "./services/Statistics.ts"
@@ -45,6 +47,8 @@ export interface ServiceOptions {
     /** A write-scoped key that is accepted without being stored. */
     readonly apiKey?: Redacted.Redacted | undefined
   }
+  /** Encrypt signing secrets and header values at rest; every process on the database needs the same. */
+  readonly encryptionKeys: EncryptionKeys
   /** Attempts in flight, whole process. */
   readonly concurrency: number
   /** Whole days that events and the log are kept. */
@@ -119,9 +123,14 @@ const addressOf = ({ address }: HttpServer.HttpServer["Service"]): string =>
 
 /** The parts that need no HTTP and no listening: what commands and embedders use. */
 export const layerServices = (
-  options: Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs" | "egress"> & {
-    readonly apiKey?: Redacted.Redacted | undefined
-  }
+  options:
+    & Pick<
+      ServiceOptions,
+      "encryptionKeys" | "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs" | "egress"
+    >
+    & {
+      readonly apiKey?: Redacted.Redacted | undefined
+    }
 ) => {
   const base = Layer.mergeAll(
     Partitions.layer,
@@ -151,7 +160,11 @@ export const layerServices = (
     Jobs.layer,
     RowQueue.layer,
     Disabling.layer({ afterMs: options.disableAfterMs })
-  ).pipe(Layer.provideMerge(alerts), Layer.provideMerge(base), Layer.provideMerge(Egress.layer(options.egress)))
+  ).pipe(
+    Layer.provideMerge(alerts),
+    Layer.provideMerge(base),
+    Layer.provideMerge(Layer.mergeAll(Egress.layer(options.egress), Secrets.layer({ keys: options.encryptionKeys })))
+  )
 }
 
 /**
@@ -177,6 +190,9 @@ export const layerService = (options: ServiceOptions) =>
       yield* watchDatabase
       yield* waitForDatabase
       yield* migrate()
+      const secrets = yield* Secrets
+      yield* secrets.admit
+      yield* secrets.renew
       yield* requireKey(options)
       const dispatcher = yield* Layer.build(
         Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })

@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { loopback } from "../domain/EgressAllow.ts"
 import { layerService } from "../Service.ts"
 import { EmbeddedPostgres } from "../services/EmbeddedPostgres.ts"
+import { newEncryptionKeys } from "../services/EncryptionKey.ts"
 import type { SettingsShape } from "../services/Settings.ts"
 import { openReceiver } from "./DemoReceiver.ts"
 import { makeScreen, type Screen } from "./DemoScreen.ts"
@@ -172,6 +173,7 @@ const start = Effect.fnUntraced(function*(settings: SettingsShape, once: boolean
     Layer.build(layerService({
       database: { url: databaseUrl },
       http: { host: settings.host, port, auth: settings.auth, apiKey: key },
+      encryptionKeys: newEncryptionKeys(),
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,

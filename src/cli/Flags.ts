@@ -17,7 +17,12 @@ const flag = <A>(name: string, kind: Kind<A>, description: string, metavar: stri
 
 export const databaseFlags = {
   databaseUrl: flag("database-url", DatabaseUrl, "PostgreSQL to use (DATABASE_URL; default: an embedded one)", "URL"),
-  dataDir: flag("data-dir", Folder, "Folder of the embedded PostgreSQL (TRUSS_DATA_DIR; default: .truss)", "PATH")
+  dataDir: flag(
+    "data-dir",
+    Folder,
+    "Folder of the embedded PostgreSQL and the key file (TRUSS_DATA_DIR; default: .truss)",
+    "PATH"
+  )
 }
 
 export const listenFlags = {

@@ -6,15 +6,20 @@ import type { SettingsShape } from "../services/Settings.ts"
 import { version } from "../services/Version.ts"
 import { openDatabase } from "./DatabaseSource.ts"
 import { databaseFlags, listenFlags, withSettings } from "./Flags.ts"
+import { openKeyFile } from "./KeyFile.ts"
 import { untilStopped } from "./RunMain.ts"
 
 const serve = (settings: SettingsShape) =>
   Effect.scoped(Effect.gen(function*() {
     for (const name of settings.unknown) yield* Effect.logWarning(`${name} is no setting of this version`)
     const database = yield* openDatabase(settings)
+    const { keys, made } = settings.encryptionKeys === undefined
+      ? yield* openKeyFile(settings.dataDir)
+      : { keys: settings.encryptionKeys, made: undefined }
     const service = yield* Layer.build(layerService({
       database,
       http: { host: settings.host, port: settings.port, auth: settings.auth, apiKey: settings.apiKey },
+      encryptionKeys: keys,
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,
@@ -23,6 +28,12 @@ const serve = (settings: SettingsShape) =>
       egress: { allow: settings.egressAllow },
       listen: settings.listen
     }))
+    if (made !== undefined) {
+      yield* Effect.logInfo(
+        `made the key ${keys[0].id} in ${made}, which encrypts secrets in the database: back it up, and give it to ` +
+          "every process on this database"
+      )
+    }
     const { address } = Context.get(service, HttpServer.HttpServer)
     yield* Effect.logInfo(`Truss Webhooks ${version} is ready on ${HttpServer.formatAddress(address)}`)
     return yield* Effect.never

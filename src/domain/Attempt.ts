@@ -7,7 +7,8 @@ export type Outcome = typeof Outcome.Type
 
 /**
  * Why no usable answer came; `null` in a log entry when the endpoint answered. `aborted`: the service stopped before an
- * answer came. `skipped`: nothing was sent, since somebody let the webhook go on past the event.
+ * answer came. `skipped`: nothing was sent, since somebody let the webhook go on past the event. `secret_unreadable`:
+ * nothing was sent, since the webhook's secret or a header's value cannot be decrypted.
  */
 export const AttemptError = Schema.Literals([
   "timeout",
@@ -20,6 +21,7 @@ export const AttemptError = Schema.Literals([
   "redirect",
   "blocked_address",
   "aborted",
+  "secret_unreadable",
   "skipped"
 ])
 export type AttemptError = typeof AttemptError.Type

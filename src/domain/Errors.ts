@@ -82,6 +82,11 @@ export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()
   detail: Schema.String
 }) {}
 
+/** This process cannot encrypt what is to be stored: its keys are not those of the database. Nothing was changed. */
+export class SecretsUnavailable extends Schema.TaggedError<SecretsUnavailable>()("SecretsUnavailable", {
+  detail: Schema.String
+}) {}
+
 /** The database does not answer. Temporary: everything that meets it tries again. */
 export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
   detail: Schema.String

@@ -8,6 +8,7 @@ import type {
   InvalidParameter,
   JobNotFound,
   LogEntryNotFound,
+  SecretsUnavailable,
   TableLocked,
   TableMismatch,
   TableNotWatchable,
@@ -46,6 +47,7 @@ const problems = {
   UrlNotAllowed: ({ detail }: UrlNotAllowed) =>
     new UrlForbidden({ detail, errors: [{ path: "url", message: detail }] }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
+  SecretsUnavailable: ({ detail }: SecretsUnavailable) => new Unavailable({ detail }),
   TooManySubscribers: ({ detail }: TooManySubscribers) => new Unavailable({ detail }),
   // What the driver says may name hosts and users.
   DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })

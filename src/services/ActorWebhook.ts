@@ -1,14 +1,12 @@
 import type { DeliveryState } from "../domain/DeliveryState.ts"
 import type { ChangeType } from "../domain/EventType.ts"
 import type { Ordering, WebhookId } from "../domain/Webhook.ts"
-import type { WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import { type OpenSecrets, secretColumns, type SecretRow } from "./Secrets.ts"
 import { selectFunctionName, selects } from "./Selection.ts"
-import type { SigningSecrets } from "./Signing.ts"
-import { secretColumns, type SecretRow, toSecrets } from "./StoredSecrets.ts"
 import { primaryKeyOf } from "./WatchedTable.ts"
 
 /** What an actor needs to know of its webhook. */
-export interface ActorWebhook extends SigningSecrets {
+export interface ActorWebhook extends OpenSecrets {
   readonly id: WebhookId
   /** Another one whenever the settings are. */
   readonly version: string
@@ -21,7 +19,6 @@ export interface ActorWebhook extends SigningSecrets {
   /** How many snapshots of pauses and resumes the stored position has ahead of it. */
   readonly gaps: number
   readonly url: string
-  readonly headers: WebhookHeaders
   readonly active: boolean
   readonly ordering: Ordering
   /** Where `ordering` is `row`: the columns of the table's primary key. */
@@ -89,7 +86,7 @@ export const settingsColumns = `w.updated_at::text AS version, w.table_id, ${sel
     WHERE t.id = w.table_id), '{}') END AS primary_key,
   c.since::text AS since, cardinality(c.gaps) AS gap_count`
 
-export const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook => ({
+export const toActorWebhook = (id: WebhookId, row: SettingsRow, secrets: OpenSecrets): ActorWebhook => ({
   id,
   version: row.version,
   tableId: row.table_id,
@@ -98,8 +95,7 @@ export const toActorWebhook = (id: WebhookId, row: SettingsRow): ActorWebhook =>
   since: row.since,
   gaps: row.gap_count,
   url: row.url,
-  headers: JSON.parse(row.headers) as WebhookHeaders,
-  ...toSecrets(row),
+  ...secrets,
   active: row.active,
   ordering: row.ordering,
   primaryKey: row.primary_key,

@@ -6,8 +6,8 @@ import { type Answer, isSuccess } from "../domain/Attempt.ts"
 import { retryAfterOf, retryDelayMs } from "../domain/Retry.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import { plain, texts } from "./PgArray.ts"
+import { secretColumns, type SecretRow, Secrets } from "./Secrets.ts"
 import { attempt, Sender } from "./Sender.ts"
-import { secretColumns, type SecretRow, toSecrets } from "./StoredSecrets.ts"
 
 export interface AlertsOptions {
   /** Where alerts go; without it they are only written down. */
@@ -55,6 +55,7 @@ const toSubject = (row: SubjectRow): AlertSubject => ({
 
 interface DueAlert extends SecretRow {
   readonly id: string
+  readonly webhook_id: WebhookId
   readonly body: string
   readonly attempt: number
 }
@@ -80,6 +81,7 @@ export class Alerts extends Context.Service<Alerts, {
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
         const sender = yield* Sender
+        const secrets = yield* Secrets
         const { circuitAlertAfterMs = defaultCircuitAlertAfterMs, url } = options
 
         // What was told a month ago makes room when there is something new to tell of the webhook.
@@ -136,17 +138,19 @@ export class Alerts extends Context.Service<Alerts, {
         })
 
         const due = sql.unsafe<DueAlert>(
-          `SELECT a.id::text, a.body, a.attempt, ${secretColumns}
+          `SELECT a.id::text, a.webhook_id::text, a.body, a.attempt, ${secretColumns}
           FROM truss.alerts a JOIN truss.webhooks w ON w.id = a.webhook_id
           WHERE a.at <= clock_timestamp() ORDER BY a.at LIMIT ${batch}`
         )
 
-        const post = (to: string, alert: DueAlert) =>
-          attempt(sender.messages({ url: to, headers: {}, ...toSecrets(alert), timeoutMs }), {
+        const post = Effect.fnUntraced(function*(to: string, alert: DueAlert) {
+          const signing = yield* secrets.open(alert.webhook_id, alert)
+          return yield* attempt(sender.messages({ url: to, ...signing, timeoutMs }), {
             id: `alt_${alert.id}`,
             body: alert.body,
             headers: ["X-Truss-Event", "ALERT"]
           })
+        })
 
         const settle = Effect.fnUntraced(function*(alert: DueAlert, answer: Answer) {
           if (isSuccess(answer)) return null

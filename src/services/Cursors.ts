@@ -26,6 +26,7 @@ import {
   toStored
 } from "./EventPageQuery.ts"
 import { plain } from "./PgArray.ts"
+import { Secrets } from "./Secrets.ts"
 import { readableSlots } from "./Slots.ts"
 
 /**
@@ -122,18 +123,22 @@ export class Cursors extends Context.Service<Cursors, {
     Cursors,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const secrets = yield* Secrets
       let slots: ReadonlyArray<number> = []
 
       const readSlots = Effect.map(readableSlots(sql, null), (read) => {
         slots = read
       })
 
+      const opened = (id: WebhookId, row: SettingsRow) =>
+        Effect.map(secrets.open(id, row), (open) => toActorWebhook(id, row, open))
+
       const settings = Effect.fn("Cursors.settings")(function*(id: WebhookId) {
         const [row] = yield* sql.unsafe<SettingsRow>(
           `SELECT ${settingsColumns} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.id = $1::uuid`,
           [id]
         )
-        return row === undefined ? undefined : toActorWebhook(id, row)
+        return row === undefined ? undefined : yield* opened(id, row)
       })
 
       const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId, place: number | null = null) {
@@ -166,7 +171,7 @@ export class Cursors extends Context.Service<Cursors, {
           boundary: row.boundary,
           incarnation: row.incarnation,
           position: { seen: row.seen, target: row.target, afterSeq: row.after_seq, gaps: row.gaps },
-          webhook: toActorWebhook(id, row)
+          webhook: yield* opened(id, row)
         }
       })
 

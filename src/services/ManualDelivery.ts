@@ -9,8 +9,8 @@ import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Cursors } from "./Cursors.ts"
 import { orUnavailable } from "./Database.ts"
 import { DeliveryLog } from "./DeliveryLog.ts"
+import { secretColumns, type SecretRow, Secrets } from "./Secrets.ts"
 import { attempt, type Send, Sender } from "./Sender.ts"
-import { secretColumns, type SecretRow, toSecrets } from "./StoredSecrets.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
 export interface TestResult {
@@ -38,6 +38,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       const cursors = yield* Cursors
       const log = yield* DeliveryLog
       const sender = yield* Sender
+      const secrets = yield* Secrets
       const changes = yield* WebhookChanges
 
       const endpoint = Effect.fnUntraced(function*(id: string) {
@@ -52,8 +53,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
         if (row === undefined) return yield* new WebhookNotFound({ id })
         const send = sender.to({
           url: row.url,
-          headers: JSON.parse(row.headers),
-          ...toSecrets(row),
+          ...yield* secrets.open(id, row),
           timeoutMs: row.timeout_ms
         })
         return { id, tableId: row.table_id, send }

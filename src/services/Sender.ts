@@ -8,7 +8,7 @@ import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { Egress } from "./Egress.ts"
-import { makeSign, type SigningSecrets } from "./Signing.ts"
+import { makeSign, type StoredSecrets, unreadable } from "./Signing.ts"
 import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
@@ -19,7 +19,7 @@ const keptBytes = 1024
 const drainedBytes = 65_536
 
 /** What a webhook's deliveries have in common. */
-export interface Endpoint extends SigningSecrets {
+export interface Endpoint extends StoredSecrets {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly timeoutMs: number
@@ -89,11 +89,21 @@ export const toAttemptError = (error: unknown): AttemptError => {
   return "connection_reset"
 }
 
+/** Every attempt fails, and the log says why: without its secrets nothing goes to an endpoint. */
+const refuse: SendMessage = (_, done) => {
+  const timer = setImmediate(() =>
+    done({ statusCode: null, responseBody: null, latencyMs: 0, error: "secret_unreadable", retryAfter: null })
+  )
+  return () => clearImmediate(timer)
+}
+
 /** How an endpoint's requests look; made once, used for each. */
 const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
+  const { previousSecret, secret } = endpoint
+  if (secret === unreadable) return refuse
   const url = new URL(endpoint.url)
   let post = transports.first.to(url)
-  const sign = makeSign(endpoint)
+  const sign = makeSign({ secret, previousSecret })
   const own = Object.entries(endpoint.headers)
   const common = [
     ...(own.some(([name]) => name.toLowerCase() === "user-agent") ? [] : ["User-Agent", `Truss-Webhooks/${version}`]),

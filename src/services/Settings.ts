@@ -2,6 +2,7 @@ import { Config, ConfigProvider, Context, Effect, Layer, type LogLevel, Option, 
 import { isIP } from "node:net"
 import { type EgressAllow, loopbackAndPrivate, parseEgressAllow } from "../domain/EgressAllow.ts"
 import { EndpointUrl } from "../domain/Webhook.ts"
+import { type EncryptionKeys, parseEncryptionKeys } from "./EncryptionKey.ts"
 
 const decodeEndpointUrl = Schema.decodeUnknownOption(EndpointUrl)
 
@@ -73,6 +74,12 @@ const ApiKey: Kind<Redacted.Redacted> = {
   parse: (text) => /^truss_sk_[\x21-\x7e]{23,}$/.test(text) ? Redacted.make(text) : undefined
 }
 
+const EncryptionKey: Kind<EncryptionKeys> = {
+  allowed: "32 bytes in base64 (openssl rand -base64 32 makes them); several, newest first, with commas between",
+  secret: true,
+  parse: parseEncryptionKeys
+}
+
 const Days: Kind<number> = {
   allowed: `whole days, at least 1, such as "7 days"`,
   parse: (text) => {
@@ -133,6 +140,8 @@ export interface SettingsShape {
   readonly dataDir: string
   readonly auth: "open" | "required"
   readonly apiKey: Redacted.Redacted | undefined
+  /** `undefined`: those of the key file in `dataDir`. */
+  readonly encryptionKeys: EncryptionKeys | undefined
   readonly concurrency: number
   readonly retentionDays: number
   /** Bytes. */
@@ -159,6 +168,7 @@ const known = new Set([
   "TRUSS_DATA_DIR",
   "TRUSS_AUTH",
   "TRUSS_API_KEY",
+  "TRUSS_ENCRYPTION_KEY",
   "TRUSS_CONCURRENCY",
   "TRUSS_RETENTION",
   "TRUSS_MAX_PAYLOAD",
@@ -206,6 +216,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const dataDir = yield* setting("TRUSS_DATA_DIR", Folder, flags.dataDir)
   const auth = yield* setting("TRUSS_AUTH", choice({ open: "open", required: "required" }, "open or required"))
   const apiKey = yield* setting("TRUSS_API_KEY", ApiKey)
+  const encryptionKeys = yield* setting("TRUSS_ENCRYPTION_KEY", EncryptionKey)
   const concurrency = yield* setting("TRUSS_CONCURRENCY", wholeNumber(1, 10_000))
   const retentionDays = yield* setting("TRUSS_RETENTION", Days)
   const maxPayload = yield* setting("TRUSS_MAX_PAYLOAD", wholeNumber(1, 268_435_456, " of bytes"))
@@ -229,6 +240,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     dataDir: dataDir ?? ".truss",
     auth: auth ?? (isLoopback(host) ? "open" : "required"),
     apiKey,
+    encryptionKeys,
     concurrency: concurrency ?? 256,
     retentionDays: retentionDays ?? 7,
     maxPayload: maxPayload ?? 1_048_576,

@@ -46,6 +46,14 @@ export interface SigningSecrets {
   readonly previousSecret: PreviousSecret | null
 }
 
+/** Stands for what cannot be decrypted: nothing may be sent, least of all unsigned. */
+export const unreadable: unique symbol = Symbol("truss/services/Signing/unreadable")
+
+/** What deliveries are to be signed by, if it can be read. */
+export interface StoredSecrets extends Omit<SigningSecrets, "secret"> {
+  readonly secret: SigningSecrets["secret"] | typeof unreadable
+}
+
 /** Adds the signatures of a request that is made at `nowMs` to its headers, which are names and values in turn. */
 export type Sign = (headers: Array<string>, id: string, nowMs: number, body: string) => void
 

@@ -1,11 +1,13 @@
 import { PgClient } from "@effect/sql-pg"
 import { Clock, Context, Effect, Layer, PubSub } from "effect"
+import { randomUUID } from "node:crypto"
 import { circuitOf, nextProbeAt } from "../domain/DeliveryState.ts"
 import { type Conditions, mayChange, webhookTag } from "../domain/EntityTag.ts"
 import {
   type DatabaseUnavailable,
   type InvalidFilter,
   type InvalidParameter,
+  type SecretsUnavailable,
   type TableLocked,
   type TableMismatch,
   type TableNotWatchable,
@@ -21,7 +23,7 @@ import {
   type Ordering,
   type Webhook,
   type WebhookCreate,
-  type WebhookId,
+  WebhookId,
   type WebhookPatch
 } from "../domain/Webhook.ts"
 import { maskedValue, type WebhookHeaders } from "../domain/WebhookHeaders.ts"
@@ -32,6 +34,7 @@ import { orUnavailable } from "./Database.ts"
 import { Egress } from "./Egress.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
 import { plain, texts } from "./PgArray.ts"
+import { type Seal, sealHeaders, Secrets } from "./Secrets.ts"
 import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
 import { lookUpTable } from "./WatchedTable.ts"
 import { announce, markPauseOrResume, WebhookChanges } from "./WebhookChanges.ts"
@@ -141,14 +144,12 @@ const demand = (conditions: Conditions | undefined, row: Row) =>
     ? Effect.void
     : Effect.fail(new WebhookChanged({ id: row.id }))
 
-/** What is stored when headers are written over others: a masked value keeps the one that is there. */
-const mergeHeaders = (next: WebhookHeaders, now: WebhookHeaders): WebhookHeaders => {
+/** What is stored when headers are written over others: a masked value keeps the one that is there, as it is. */
+const mergeHeaders = (seal: Seal, id: WebhookId, next: WebhookHeaders, now: WebhookHeaders): WebhookHeaders => {
   const stored = new Map(Object.entries(now).map(([name, value]) => [name.toLowerCase(), value]))
+  const kept = (name: string, value: string) => value === maskedValue ? stored.get(name.toLowerCase()) : undefined
   return Object.fromEntries(
-    Object.entries(next).map(([name, value]) => [
-      name,
-      value === maskedValue ? stored.get(name.toLowerCase()) ?? value : value
-    ])
+    Object.entries(sealHeaders(seal, id, next)).map(([name, sealed]) => [name, kept(name, next[name]!) ?? sealed])
   )
 }
 
@@ -159,7 +160,7 @@ const tableOf = ({ name, table_name, table_schema }: Pick<Webhook, "name" | "tab
 })
 
 /** What is wrong with a webhook that fits its schema. */
-type Refusal = TableNotWatchable | InvalidFilter | TableMismatch | UrlNotAllowed
+type Refusal = TableNotWatchable | InvalidFilter | TableMismatch | UrlNotAllowed | SecretsUnavailable
 
 /** The registered webhooks. Creating, changing and deleting installs and drops triggers, and tells the dispatcher. */
 export class Webhooks extends Context.Service<Webhooks, {
@@ -184,6 +185,7 @@ export class Webhooks extends Context.Service<Webhooks, {
       const audit = yield* Audit
       const egress = yield* Egress
       const changes = yield* WebhookChanges
+      const secrets = yield* Secrets
       const scope = yield* Effect.scope
 
       const tell = (id: WebhookId) => PubSub.publish(changes, id)
@@ -213,19 +215,23 @@ export class Webhooks extends Context.Service<Webhooks, {
           Effect.gen(function*() {
             yield* checkSelection(sql, yield* lookUp(input.table_schema, input.table_name), input)
             const table = yield* tableId(input.table_schema, input.table_name)
-            const [row] = yield* sql<{ id: WebhookId }>`
+            const id = WebhookId.make(randomUUID())
+            const secret = input.secret ?? null
+            const seal = secret === null && Object.keys(input.headers).length === 0 ? undefined : yield* secrets.sealer
+            yield* sql`
               INSERT INTO truss.webhooks
-                (name, table_id, events, url, headers, secret, active, disabled_reason, columns, filter, ordering,
+                (id, name, table_id, events, url, headers, secret, active, disabled_reason, columns, filter, ordering,
                   rate_limit, concurrency, timeout_ms, max_attempts)
-              VALUES (${input.name}, ${table}, ${plain(input.events)}::text::truss.event_type[], ${input.url},
-                ${JSON.stringify(input.headers)}::text::json, ${input.secret ?? null}, ${input.active},
+              VALUES (${id}::text::uuid, ${input.name}, ${table}, ${
+              plain(input.events)
+            }::text::truss.event_type[], ${input.url},
+                ${JSON.stringify(seal === undefined ? {} : sealHeaders(seal, id, input.headers))}::text::json,
+                ${seal === undefined || secret === null ? null : seal(id, "secret", secret)}, ${input.active},
                 ${input.active ? null : "paused"}, ${
               input.columns === null ? null : texts(input.columns)
             }::text::text[],
                 ${input.filter === null ? null : JSON.stringify(input.filter)}::text::json, ${input.ordering},
-                ${input.rate_limit}, ${input.concurrency}, ${input.timeout_ms}, ${input.max_attempts})
-              RETURNING id::text`
-            const id = row!.id
+                ${input.rate_limit}, ${input.concurrency}, ${input.timeout_ms}, ${input.max_attempts})`
             yield* sql`
               INSERT INTO truss.cursors (webhook_id, seen, gaps)
               SELECT ${id}::text::uuid, pg_current_snapshot(),
@@ -271,12 +277,18 @@ export class Webhooks extends Context.Service<Webhooks, {
       const write = Effect.fnUntraced(function*(id: WebhookId, input: WebhookPatch, table: number) {
         const [stored] = yield* sql<{ headers: string; secret: string | null }>`
           SELECT headers::text, secret FROM truss.webhooks WHERE id = ${id}::text::uuid`
-        const headers = input.headers === undefined
+        const seal = input.headers === undefined && typeof input.secret !== "string" ? undefined : yield* secrets.sealer
+        const headers = input.headers === undefined || seal === undefined
           ? stored!.headers
-          : JSON.stringify(mergeHeaders(input.headers, JSON.parse(stored!.headers)))
+          : JSON.stringify(mergeHeaders(seal, id, input.headers, JSON.parse(stored!.headers)))
+        const secret = typeof input.secret === "string" && seal !== undefined
+          ? seal(id, "secret", input.secret)
+          : input.secret === undefined
+          ? stored!.secret
+          : null
         yield* sql`
           UPDATE truss.webhooks SET table_id = ${table}, headers = ${headers}::text::json,
-            secret = ${input.secret === undefined ? stored!.secret : input.secret},
+            secret = ${secret},
             previous_secret = CASE WHEN ${input.secret === undefined} THEN previous_secret END,
             previous_secret_until = CASE WHEN ${input.secret === undefined} THEN previous_secret_until END,
             name = coalesce(${input.name ?? null}::text, name),

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { TestDatabase } from "../support/Database.ts"
+import { testKey } from "../support/Encryption.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -25,7 +26,7 @@ const start = (args: ReadonlyArray<string>, env: Env = {}) =>
       const { HOME, PATH } = process.env
       const child = spawn(process.execPath, ["src/main.ts", ...args], {
         cwd: root,
-        env: { HOME, PATH, ...env },
+        env: { HOME, PATH, TRUSS_ENCRYPTION_KEY: testKey, ...env },
         stdio: ["ignore", "pipe", "pipe"]
       })
       const output = { stdout: "", stderr: "" }
@@ -149,13 +150,15 @@ describe("the command line", () => {
 })
 
 describe("migrate and keys", () => {
-  it.live("make the schema, once or again", () =>
+  it.live("make the schema, once or again, without an encryption key", () =>
     withDatabase((DATABASE_URL) =>
       Effect.gen(function*() {
-        const missing = yield* run(["keys", "list"], { DATABASE_URL })
-        assertOneLine(missing, 1, /run truss-webhooks migrate/)
-        for (const _ of [1, 2]) assert.strictEqual((yield* run(["migrate"], { DATABASE_URL })).code, 0)
-        assert.strictEqual((yield* run(["keys", "list"], { DATABASE_URL })).code, 0)
+        const dataDir = yield* temporary
+        const env = { DATABASE_URL, TRUSS_DATA_DIR: dataDir, TRUSS_ENCRYPTION_KEY: "" }
+        assertOneLine(yield* run(["keys", "list"], env), 1, /run truss-webhooks migrate/)
+        for (const _ of [1, 2]) assert.strictEqual((yield* run(["migrate"], env)).code, 0)
+        assert.strictEqual((yield* run(["keys", "list"], env)).code, 0)
+        assert.deepStrictEqual(yield* Effect.promise(() => readdir(dataDir)), [])
       })
     ))
 
@@ -200,11 +203,12 @@ describe("serve", () => {
   it.live("runs on an embedded PostgreSQL, which ends with it", () =>
     Effect.gen(function*() {
       const dataDir = yield* temporary
-      const service = yield* serve(["--data-dir", dataDir], {})
+      const service = yield* serve(["--data-dir", dataDir], { TRUSS_ENCRYPTION_KEY: "" })
       assert.strictEqual(yield* status(`${service.url}/api/webhooks`), 200)
       assert.strictEqual((yield* stop(service, "SIGTERM")).code, 0)
       const left = yield* Effect.promise(() => readdir(join(dataDir, "postgres", "data")))
       assert.notInclude(left, "postmaster.pid")
+      assert.include(yield* Effect.promise(() => readdir(dataDir)), "encryption.key")
     }))
 
   it.live("ends at once when a second signal comes", () =>
@@ -236,7 +240,8 @@ describe("serve", () => {
     withDatabase((DATABASE_URL) =>
       Effect.gen(function*() {
         const { port } = yield* listen(0)
-        const ended = yield* run(["serve"], { DATABASE_URL, PORT: String(port) })
+        const env = { DATABASE_URL, PORT: String(port), TRUSS_DATA_DIR: yield* temporary, TRUSS_ENCRYPTION_KEY: "" }
+        const ended = yield* run(["serve"], env)
         assertOneLine(ended, 1, new RegExp(`PORT: ${port} is in use on 127\\.0\\.0\\.1`))
       })
     ))

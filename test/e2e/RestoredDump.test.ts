@@ -5,6 +5,7 @@ import { layerServices } from "../../src/Service.ts"
 import { layerDatabase } from "../../src/services/Database.ts"
 import { migrate } from "../../src/services/Migrations.ts"
 import { copySchema } from "../support/Dump.ts"
+import { testKeys } from "../support/Encryption.ts"
 import { ownPostgres } from "../support/OwnPostgres.ts"
 import { startService, waitFor } from "../support/ServiceProcess.ts"
 import { createWebhook, sceneOn } from "./Scene.ts"
@@ -72,7 +73,7 @@ describe("a dump that was restored into another cluster", { concurrent: true }, 
         yield* createTables(target)
         yield* Effect.provide(
           migrate(),
-          layerServices({ maxPayload: 1_048_576 }).pipe(
+          layerServices({ encryptionKeys: testKeys, maxPayload: 1_048_576 }).pipe(
             Layer.provideMerge(layerDatabase({ url: Redacted.make(second.url) }))
           )
         )

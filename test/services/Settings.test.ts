@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Redacted } from "effect"
 import { loopbackAndPrivate, parseEgressAllow } from "../../src/domain/EgressAllow.ts"
+import { generateEncryptionKey } from "../../src/services/EncryptionKey.ts"
 import { isLoopback, Settings, type SettingsFlags } from "../../src/services/Settings.ts"
 
 const read = (env: Record<string, string>, flags?: SettingsFlags) =>
@@ -31,6 +32,7 @@ describe("Settings", () => {
         dataDir: ".truss",
         auth: "open",
         apiKey: undefined,
+        encryptionKeys: undefined,
         concurrency: 256,
         retentionDays: 7,
         maxPayload: 1_048_576,
@@ -57,6 +59,7 @@ describe("Settings", () => {
         TRUSS_DATA_DIR: "/var/lib/truss",
         TRUSS_AUTH: "open",
         TRUSS_API_KEY: apiKey,
+        TRUSS_ENCRYPTION_KEY: `${generateEncryptionKey()},${generateEncryptionKey()}`,
         TRUSS_CONCURRENCY: "16",
         TRUSS_RETENTION: "30 days",
         TRUSS_MAX_PAYLOAD: "65536",
@@ -76,7 +79,8 @@ describe("Settings", () => {
         "postgresql://app:secret@direct.example/app"
       )
       assert.strictEqual(settings.apiKey && Redacted.value(settings.apiKey), apiKey)
-      const { apiKey: _, databaseListenUrl: _listenUrl, databaseUrl: _url, ...rest } = settings
+      assert.lengthOf(settings.encryptionKeys ?? [], 2)
+      const { apiKey: _, databaseListenUrl: _listenUrl, databaseUrl: _url, encryptionKeys: _keys, ...rest } = settings
       assert.deepStrictEqual(rest, {
         databasePrepare: false,
         listen: "off",
@@ -146,6 +150,11 @@ describe("Settings", () => {
       ["TRUSS_API_KEY", "truss_sk_short"],
       ["TRUSS_API_KEY", `other_sk_${"k".repeat(32)}`],
       ["TRUSS_API_KEY", `truss_sk_${"k ".repeat(16)}`],
+      ["TRUSS_ENCRYPTION_KEY", Buffer.alloc(31).toString("base64")],
+      ["TRUSS_ENCRYPTION_KEY", Buffer.alloc(33).toString("base64")],
+      ["TRUSS_ENCRYPTION_KEY", "0".repeat(64)],
+      ["TRUSS_ENCRYPTION_KEY", `${generateEncryptionKey()},`],
+      ["TRUSS_ENCRYPTION_KEY", `${generateEncryptionKey().slice(0, 20)}*${generateEncryptionKey().slice(20)}`],
       ["TRUSS_CONCURRENCY", "0"],
       ["TRUSS_RETENTION", "0"],
       ["TRUSS_RETENTION", "1.5 days"],
@@ -176,6 +185,7 @@ describe("Settings", () => {
     Effect.gen(function*() {
       assert.notInclude(yield* fault("DATABASE_URL", "mysql://app:hunter2@db/app"), "hunter2")
       assert.notInclude(yield* fault("TRUSS_API_KEY", "hunter2"), "hunter2")
+      assert.notInclude(yield* fault("TRUSS_ENCRYPTION_KEY", "hunter2"), "hunter2")
       assert.notInclude(yield* fault("TRUSS_ALERT_URL", "//alerts.example.com/hunter2"), "hunter2")
     }))
 

@@ -1,8 +1,9 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, it } from "@effect/vitest"
 import { Effect, PubSub } from "effect"
-import { defaults, type WebhookCreate } from "../../src/domain/Webhook.ts"
+import { defaults, type WebhookCreate, type WebhookId } from "../../src/domain/Webhook.ts"
 import { Capture } from "../../src/services/Capture.ts"
+import { secretColumns, type SecretRow, Secrets } from "../../src/services/Secrets.ts"
 import { WebhookChanges } from "../../src/services/WebhookChanges.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
 import { layerInstalled, run } from "../support/RunningService.ts"
@@ -16,12 +17,15 @@ const input = (table: string, more?: Partial<WebhookCreate>): WebhookCreate => (
   ...more
 })
 
-/** The row as it is stored, secrets and all. */
-const stored = Effect.fnUntraced(function*(id: string) {
+/** What is stored, decrypted. */
+const stored = Effect.fnUntraced(function*(id: WebhookId) {
   const sql = yield* PgClient.PgClient
-  const [row] = yield* sql<{ headers: string; secret: string | null; table_id: number }>`
-    SELECT headers::text, secret, table_id FROM truss.webhooks WHERE id = ${id}::text::uuid`
-  return row
+  const secrets = yield* Secrets
+  const [row] = yield* sql.unsafe<SecretRow & { table_id: number }>(
+    `SELECT w.headers::text, ${secretColumns}, w.table_id FROM truss.webhooks w WHERE w.id = $1::uuid`,
+    [id]
+  )
+  return { table_id: row!.table_id, ...yield* secrets.open(id, row!) }
 })
 
 const triggersOn = (table: string) =>
@@ -66,8 +70,8 @@ it.layer(layerInstalled(), { excludeTestServices: true })("webhooks", (it) => {
       assert.notInclude(JSON.stringify(webhook), "s3cret")
       assert.deepStrictEqual(yield* webhooks.get(webhook.id), webhook)
       const row = yield* stored(webhook.id)
-      assert.deepStrictEqual(JSON.parse(row!.headers), { "X-Key": "v1", Authorization: "Bearer \"x\"" })
-      assert.strictEqual(row!.secret, "s3cret\\")
+      assert.deepStrictEqual(row.headers, { "X-Key": "v1", Authorization: "Bearer \"x\"" })
+      assert.strictEqual(row.secret, "s3cret\\")
     }))
 
   it.effect("keep what a patch leaves out, and the value of a header that is written back masked", () =>
@@ -90,12 +94,12 @@ it.layer(layerInstalled(), { excludeTestServices: true })("webhooks", (it) => {
       assert.isAbove(Date.parse(patched.updated_at), Date.parse(webhook.updated_at) - 1)
       assert.strictEqual(patched.created_at, webhook.created_at)
       const row = yield* stored(webhook.id)
-      assert.deepStrictEqual(JSON.parse(row!.headers), { "x-kept": "1", "X-New": "4", "X-More": "***" })
-      assert.strictEqual(row!.secret, "old")
+      assert.deepStrictEqual(row.headers, { "x-kept": "1", "X-New": "4", "X-More": "***" })
+      assert.strictEqual(row.secret, "old")
 
       assert.isFalse((yield* webhooks.patch(webhook.id, { secret: null })).has_secret)
       yield* webhooks.patch(webhook.id, { secret: "new" })
-      assert.strictEqual((yield* stored(webhook.id))!.secret, "new")
+      assert.strictEqual((yield* stored(webhook.id)).secret, "new")
 
       const paused = yield* webhooks.patch(webhook.id, { active: false })
       assert.deepInclude(paused, { active: false, disabled_reason: "paused" })

@@ -4,6 +4,7 @@ import { Effect } from "effect"
 const tables = [
   "slots",
   "tables",
+  "encryption_keys",
   "webhooks",
   "cursors",
   "events",

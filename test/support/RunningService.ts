@@ -7,7 +7,9 @@ import type { Webhook } from "../../src/domain/Webhook.ts"
 import { layerService, layerServices, type ServiceOptions } from "../../src/Service.ts"
 import { layerDatabase } from "../../src/services/Database.ts"
 import { migrate } from "../../src/services/Migrations.ts"
+import { Secrets } from "../../src/services/Secrets.ts"
 import { TestDatabase } from "./Database.ts"
+import { testKeys } from "./Encryption.ts"
 
 export const defaultMaxPayload = 1_048_576
 
@@ -50,8 +52,15 @@ export const until = <A, E, R>(
 
 /** A fresh database with the schema and every service, but neither HTTP nor listener. */
 export const layerInstalled = (options?: Partial<Parameters<typeof layerServices>[0]>) =>
-  Layer.effectDiscard(migrate()).pipe(
-    Layer.provideMerge(layerServices({ maxPayload: defaultMaxPayload, egress: { allow: loopback }, ...options })),
+  Layer.effectDiscard(Effect.andThen(migrate(), Effect.flatMap(Secrets, ({ admit }) => admit))).pipe(
+    Layer.provideMerge(
+      layerServices({
+        encryptionKeys: testKeys,
+        maxPayload: defaultMaxPayload,
+        egress: { allow: loopback },
+        ...options
+      })
+    ),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(TestDatabase, ({ url }) => layerDatabase({ url: Redacted.make(url) })))
     ),
@@ -152,6 +161,7 @@ export class RunningService extends Context.Service<RunningService, {
     ).pipe(
       Layer.provideMerge(Layer.unwrap(Effect.map(TestDatabase, ({ url }) =>
         layerService({
+          encryptionKeys: testKeys,
           concurrency: 256,
           retentionDays: 7,
           maxPayload: defaultMaxPayload,

@@ -5,6 +5,7 @@ import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { testKey } from "./Encryption.ts"
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url))
 
@@ -114,6 +115,7 @@ export const startService = Effect.fnUntraced(function*(
           DATABASE_URL: databaseUrl,
           PORT: String(port),
           TRUSS_DATA_DIR: dataDir,
+          TRUSS_ENCRYPTION_KEY: testKey,
           ...env
         }
       })
