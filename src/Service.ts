@@ -28,6 +28,8 @@ import { RowQueue } from "./services/RowQueue.ts"
 import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
 import { Sender } from "./services/Sender.ts"
+import { Sessions } from "./services/Sessions.ts"
+import { isLoopback } from "./services/Settings.ts"
 import { Statistics } from "./services/Statistics.ts"
 import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
@@ -42,6 +44,8 @@ export interface ServiceOptions {
     readonly auth: "open" | "required"
     /** A write-scoped key that is accepted without being stored. */
     readonly apiKey?: Redacted.Redacted | undefined
+    /** The public URL of an Ory Kratos whose sessions are let in. */
+    readonly kratosUrl?: string | undefined
   }
   /** Attempts in flight, whole process. */
   readonly concurrency: number
@@ -61,6 +65,11 @@ export interface ServiceOptions {
 
 /** The API requires a key and nobody could have one. */
 export class NoApiKey extends Schema.TaggedError<NoApiKey>()("NoApiKey", {
+  detail: Schema.String
+}) {}
+
+/** The API would be open to whoever can reach the address. */
+export class Unprotected extends Schema.TaggedError<Unprotected>()("Unprotected", {
   detail: Schema.String
 }) {}
 
@@ -85,13 +94,26 @@ const waitForDatabase = Effect.gen(function*() {
 const isWorthWaiting = (error: SqlError.SqlError) => isAway(error) && error.reason._tag !== "AuthenticationError"
 
 const requireKey = Effect.fnUntraced(function*(options: ServiceOptions) {
-  if (options.http.auth === "open" || options.http.apiKey !== undefined) return
+  const { apiKey, auth, kratosUrl } = options.http
+  if (auth === "open" || apiKey !== undefined || kratosUrl !== undefined) return
   const keys = yield* ApiKeys
   if (yield* keys.any) return
   return yield* new NoApiKey({
     detail: "TRUSS_AUTH: the API requires a key and there is none; make one with " +
-      "`truss-webhooks keys create --name first --scope write`, or set TRUSS_API_KEY"
+      "`truss-webhooks keys create --name first --scope write`, or set TRUSS_API_KEY or KRATOS_PUBLIC_URL"
   })
+})
+
+const requireProtection = Effect.fnUntraced(function*({ http: { auth, host, kratosUrl } }: ServiceOptions) {
+  if (auth === "required") return
+  if (!isLoopback(host)) {
+    return yield* new Unprotected({
+      detail: `TRUSS_AUTH: open lets in whoever reaches ${host}; set TRUSS_AUTH=required, or HOST to a loopback address`
+    })
+  }
+  if (kratosUrl !== undefined) {
+    yield* Effect.logWarning("KRATOS_PUBLIC_URL does nothing while /api is open: set TRUSS_AUTH=required")
+  }
 })
 
 /** Keeps `/health/ready` true: asks the database every second. */
@@ -146,6 +168,7 @@ export const layerServices = (
     Statistics.layer,
     Jobs.layer,
     RowQueue.layer,
+    Sessions.layer({ apiKey: options.apiKey }),
     Disabling.layer({ afterMs: options.disableAfterMs })
   ).pipe(Layer.provideMerge(alerts), Layer.provideMerge(base))
 }
@@ -156,6 +179,7 @@ export const layerServices = (
  */
 export const layerService = (options: ServiceOptions) =>
   Layer.effectContext(Effect.gen(function*() {
+    yield* requireProtection(options)
     const services = yield* Layer.build(
       layerServices({ ...options, apiKey: options.http.apiKey }).pipe(
         Layer.provideMerge(Layer.mergeAll(

@@ -14,7 +14,13 @@ const serve = (settings: SettingsShape) =>
     const database = yield* openDatabase(settings)
     const service = yield* Layer.build(layerService({
       database,
-      http: { host: settings.host, port: settings.port, auth: settings.auth, apiKey: settings.apiKey },
+      http: {
+        host: settings.host,
+        port: settings.port,
+        auth: settings.auth,
+        apiKey: settings.apiKey,
+        kratosUrl: settings.kratosUrl
+      },
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,
       maxPayload: settings.maxPayload,

@@ -92,6 +92,12 @@ const Span: Kind<number> = {
   }
 }
 
+const KratosUrl: Kind<string> = {
+  allowed: "an http or https URL without credentials, query and fragment",
+  secret: true,
+  parse: (text) => /[?#]/.test(text) || Option.isNone(decodeEndpointUrl(text)) ? undefined : text.replace(/\/+$/, "")
+}
+
 const AlertUrl: Kind<string> = {
   allowed: "an http or https URL without credentials",
   secret: true,
@@ -127,6 +133,8 @@ export interface SettingsShape {
   readonly dataDir: string
   readonly auth: "open" | "required"
   readonly apiKey: Redacted.Redacted | undefined
+  /** Without a slash at its end. */
+  readonly kratosUrl: string | undefined
   readonly concurrency: number
   readonly retentionDays: number
   /** Bytes. */
@@ -195,6 +203,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const dataDir = yield* setting("TRUSS_DATA_DIR", Folder, flags.dataDir)
   const auth = yield* setting("TRUSS_AUTH", choice({ open: "open", required: "required" }, "open or required"))
   const apiKey = yield* setting("TRUSS_API_KEY", ApiKey)
+  const kratosUrl = yield* setting("KRATOS_PUBLIC_URL", KratosUrl)
   const concurrency = yield* setting("TRUSS_CONCURRENCY", wholeNumber(1, 10_000))
   const retentionDays = yield* setting("TRUSS_RETENTION", Days)
   const maxPayload = yield* setting("TRUSS_MAX_PAYLOAD", wholeNumber(1, 268_435_456, " of bytes"))
@@ -217,6 +226,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     dataDir: dataDir ?? ".truss",
     auth: auth ?? (isLoopback(host) ? "open" : "required"),
     apiKey,
+    kratosUrl,
     concurrency: concurrency ?? 256,
     retentionDays: retentionDays ?? 7,
     maxPayload: maxPayload ?? 1_048_576,
