@@ -1,4 +1,4 @@
-import { Effect, Layer, Stream } from "effect"
+import { Clock, Effect, Layer, Stream } from "effect"
 import { HttpBody, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import type { unhandled } from "effect/Types"
 import { Actor } from "../services/Audit.ts"
@@ -10,7 +10,7 @@ import { SignIn, type Visitor } from "./SignIn.ts"
 type Request = HttpServerRequest.HttpServerRequest
 
 /** How often it is asked again whether who follows a stream may. */
-const recheckEvery = "10 seconds"
+const recheckEveryMs = 10_000
 
 const changes = (request: Request) => request.method !== "GET" && request.method !== "HEAD"
 
@@ -27,24 +27,28 @@ const admit = Effect.fnUntraced(function*(visitor: Visitor, request: Request) {
   return principal
 })
 
-/** An answer that goes on ends when its credentials do. */
-const whileAdmitted = (
+/** An answer that goes on ends when its credentials do: seen by what it sends next, and it is never silent for long. */
+const whileAdmitted = Effect.fnUntraced(function*(
   response: HttpServerResponse.HttpServerResponse,
   admitted: Effect.Effect<unknown, Refusal>
-): HttpServerResponse.HttpServerResponse => {
+) {
   const { body } = response
   if (body._tag !== "Stream") return response
-  const ended = admitted.pipe(
-    Effect.catchTag("Unavailable", () => Effect.void),
-    Effect.delay(recheckEvery),
-    Effect.forever,
-    Effect.ignore
-  )
+  let checkedAt = yield* Clock.currentTimeMillis
+  const mayGoOn = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    if (now - checkedAt < recheckEveryMs) return true
+    checkedAt = now
+    return yield* Effect.match(admitted, {
+      onSuccess: () => true,
+      onFailure: ({ _tag }) => _tag === "Unavailable"
+    })
+  })
   return HttpServerResponse.setBody(
     response,
-    HttpBody.stream(Stream.interruptWhen(body.stream, ended), body.contentType, body.contentLength)
+    HttpBody.stream(Stream.takeWhileEffect(body.stream, () => mayGoOn), body.contentType, body.contentLength)
   )
-}
+})
 
 const layer = (
   identify: (signIn: SignIn["Service"], request: Request) => Effect.Effect<Visitor, Forbidden | Unavailable>
@@ -62,7 +66,7 @@ const layer = (
             Effect.provideService(Principal, principal),
             Effect.provideService(Actor, principal.actor)
           )
-          return whileAdmitted(response, admitted(request))
+          return yield* whileAdmitted(response, admitted(request))
         }).pipe(
           // Known to the routes that take a body; the others answer it to who sends one.
           Effect.catchTag("UnsupportedMediaType", HttpServerRespondable.toResponse)
