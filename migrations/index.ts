@@ -3,6 +3,7 @@ import guarantees from "./0002_guarantees.ts"
 import runners from "./0003_runners.ts"
 import idempotency from "./0004_idempotency.ts"
 import encryption from "./0005_encryption.ts"
+import sessions from "./0006_sessions.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
@@ -10,5 +11,6 @@ export const migrations = {
   "0002_guarantees": guarantees,
   "0003_runners": runners,
   "0004_idempotency": idempotency,
-  "0005_encryption": encryption
+  "0005_encryption": encryption,
+  "0006_sessions": sessions
 }

@@ -31,7 +31,8 @@ import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
 import { Secrets } from "./services/Secrets.ts"
 import { Sender } from "./services/Sender.ts"
-import { defaultEgressAllow } from "./services/Settings.ts"
+import { Sessions } from "./services/Sessions.ts"
+import { defaultEgressAllow, isLoopback } from "./services/Settings.ts"
 import { Statistics } from "./services/Statistics.ts"
 import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
@@ -46,6 +47,8 @@ export interface ServiceOptions {
     readonly auth: "open" | "required"
     /** A write-scoped key that is accepted without being stored. */
     readonly apiKey?: Redacted.Redacted | undefined
+    /** The public URL of an Ory Kratos whose sessions are let in. */
+    readonly kratosUrl?: string | undefined
   }
   /** Encrypt signing secrets and header values at rest; every process on the database needs the same. */
   readonly encryptionKeys: EncryptionKeys
@@ -72,6 +75,11 @@ export class NoApiKey extends Schema.TaggedError<NoApiKey>()("NoApiKey", {
   detail: Schema.String
 }) {}
 
+/** The API would be open to whoever can reach the address. */
+export class Unprotected extends Schema.TaggedError<Unprotected>()("Unprotected", {
+  detail: Schema.String
+}) {}
+
 /** How long a start waits for a database that does not answer. */
 const patience = "60 seconds"
 
@@ -93,13 +101,26 @@ const waitForDatabase = Effect.gen(function*() {
 const isWorthWaiting = (error: SqlError.SqlError) => isAway(error) && error.reason._tag !== "AuthenticationError"
 
 const requireKey = Effect.fnUntraced(function*(options: ServiceOptions) {
-  if (options.http.auth === "open" || options.http.apiKey !== undefined) return
+  const { apiKey, auth, kratosUrl } = options.http
+  if (auth === "open" || apiKey !== undefined || kratosUrl !== undefined) return
   const keys = yield* ApiKeys
   if (yield* keys.any) return
   return yield* new NoApiKey({
     detail: "TRUSS_AUTH: the API requires a key and there is none; make one with " +
-      "`truss-webhooks keys create --name first --scope write`, or set TRUSS_API_KEY"
+      "`truss-webhooks keys create --name first --scope write`, or set TRUSS_API_KEY or KRATOS_PUBLIC_URL"
   })
+})
+
+const requireProtection = Effect.fnUntraced(function*({ http: { auth, host, kratosUrl } }: ServiceOptions) {
+  if (auth === "required") return
+  if (!isLoopback(host)) {
+    return yield* new Unprotected({
+      detail: `TRUSS_AUTH: open lets in whoever reaches ${host}; set TRUSS_AUTH=required, or HOST to a loopback address`
+    })
+  }
+  if (kratosUrl !== undefined) {
+    yield* Effect.logWarning("KRATOS_PUBLIC_URL does nothing while /api is open: set TRUSS_AUTH=required")
+  }
 })
 
 /** Keeps `/health/ready` true: asks the database every second. */
@@ -159,6 +180,7 @@ export const layerServices = (
     Statistics.layer,
     Jobs.layer,
     RowQueue.layer,
+    Sessions.layer({ apiKey: options.apiKey }),
     Disabling.layer({ afterMs: options.disableAfterMs })
   ).pipe(
     Layer.provideMerge(alerts),
@@ -173,6 +195,7 @@ export const layerServices = (
  */
 export const layerService = (options: ServiceOptions) =>
   Layer.effectContext(Effect.gen(function*() {
+    yield* requireProtection(options)
     const services = yield* Layer.build(
       layerServices({
         ...options,

@@ -172,7 +172,7 @@ const start = Effect.fnUntraced(function*(settings: SettingsShape, once: boolean
   const [serviceTook] = yield* Effect.timed(Effect.andThen(
     Layer.build(layerService({
       database: { url: databaseUrl },
-      http: { host: settings.host, port, auth: settings.auth, apiKey: key },
+      http: { host: settings.host, port, auth: settings.auth, apiKey: key, kratosUrl: settings.kratosUrl },
       encryptionKeys: newEncryptionKeys(),
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,

@@ -18,7 +18,13 @@ const serve = (settings: SettingsShape) =>
       : { keys: settings.encryptionKeys, made: undefined }
     const service = yield* Layer.build(layerService({
       database,
-      http: { host: settings.host, port: settings.port, auth: settings.auth, apiKey: settings.apiKey },
+      http: {
+        host: settings.host,
+        port: settings.port,
+        auth: settings.auth,
+        apiKey: settings.apiKey,
+        kratosUrl: settings.kratosUrl
+      },
       encryptionKeys: keys,
       concurrency: settings.concurrency,
       retentionDays: settings.retentionDays,

@@ -9,7 +9,9 @@ export const AuditAction = Schema.Literals([
   "job.created",
   "job.cancelled",
   "key.created",
-  "key.revoked"
+  "key.revoked",
+  "session.created",
+  "session.ended"
 ])
 export type AuditAction = typeof AuditAction.Type
 

@@ -1,84 +1,81 @@
-import { Effect, Layer, Redacted } from "effect"
-import { HttpServerRequest, type HttpServerResponse } from "effect/http"
+import { Clock, Effect, Layer, Stream } from "effect"
+import { HttpBody, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import type { unhandled } from "effect/Types"
-import { ApiKeys } from "../services/ApiKeys.ts"
 import { Actor } from "../services/Audit.ts"
 import { Access, Principal } from "./api/Access.ts"
-import { Forbidden, Unauthorized, Unavailable } from "./api/Problems.ts"
+import { Forbidden, Unauthorized, type Unavailable, type UnsupportedMediaType } from "./api/Problems.ts"
+import { requireOwnPage } from "./OwnPage.ts"
+import { SignIn, type Visitor } from "./SignIn.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 
-const loopback = /^(?:(?:[a-z0-9-]+\.)*localhost\.?|127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|\[::1\])(?::\d{1,5})?$/i
+/** How often it is asked again whether who follows a stream may. */
+const recheckEveryMs = 10_000
 
 const changes = (request: Request) => request.method !== "GET" && request.method !== "HEAD"
 
-const credentialOf = ({ headers }: Request): string | undefined =>
-  headers["apikey"] || headers["x-api-key"] || /^bearer +(\S.*)$/i.exec(headers["authorization"] ?? "")?.[1]
+type Refusal = Unauthorized | Forbidden | Unavailable | UnsupportedMediaType
 
-/** Lets in who shows a valid API key, with the scope that the request needs. */
-const byKey = Effect.fnUntraced(function*(keys: ApiKeys["Service"], request: Request) {
-  const credential = credentialOf(request)
-  if (credential === undefined) {
-    return yield* new Unauthorized({ detail: "Send an API key as apikey, x-api-key or Authorization: Bearer" })
+/** Lets in who is known, to do what their scope allows. */
+const admit = Effect.fnUntraced(function*(visitor: Visitor, request: Request) {
+  if (visitor._tag === "Stranger") return yield* new Unauthorized({ detail: visitor.detail })
+  const { isAmbient, principal } = visitor
+  if (changes(request)) {
+    if (isAmbient) yield* requireOwnPage(request)
+    if (principal.scope === "read") return yield* new Forbidden({ detail: "This API key may only read" })
   }
-  const owner = yield* Effect.catchTag(
-    keys.verify(Redacted.make(credential)),
-    "DatabaseUnavailable",
-    () => Effect.fail(new Unavailable({ detail: "The database does not answer" }))
-  )
-  if (owner === undefined) return yield* new Unauthorized({ detail: "The API key is not valid" })
-  if (owner.scope === "read" && changes(request)) {
-    return yield* new Forbidden({ detail: "This API key may only read" })
-  }
-  return { name: owner.name, keyId: owner.id, scope: owner.scope }
+  return principal
 })
 
-/** Whether a browser says that a page of another origin made the request. */
-const isForeign = ({ headers }: Request): boolean => {
-  const site = headers["sec-fetch-site"]
-  if (site === "cross-site" || site === "same-site") return true
-  const origin = headers["origin"]
-  if (origin === undefined) return false
-  const from = URL.parse(origin)
-  return from === null || from.host !== URL.parse(`http://${headers["host"]}`)?.host
-}
-
-/** Lets in who reaches the service by a loopback name (a rebound DNS name does not) and is no other site's page. */
-const byLoopback = Effect.fnUntraced(function*(request: Request) {
-  if (!loopback.test(request.headers["host"] ?? "")) {
-    return yield* new Forbidden({
-      detail: "Without authentication the API answers only to localhost: set TRUSS_AUTH=required to use another name"
+/** An answer that goes on ends when its credentials do: seen by what it sends next, and it is never silent for long. */
+const whileAdmitted = Effect.fnUntraced(function*(
+  response: HttpServerResponse.HttpServerResponse,
+  admitted: Effect.Effect<unknown, Refusal>
+) {
+  const { body } = response
+  if (body._tag !== "Stream") return response
+  let checkedAt = yield* Clock.currentTimeMillis
+  const mayGoOn = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    if (now - checkedAt < recheckEveryMs) return true
+    checkedAt = now
+    return yield* Effect.match(admitted, {
+      onSuccess: () => true,
+      onFailure: ({ _tag }) => _tag === "Unavailable"
     })
-  }
-  if (changes(request) && isForeign(request)) {
-    return yield* new Forbidden({ detail: "Another site's page may not change anything here" })
-  }
-  return { name: "local", keyId: null, scope: "write" as const }
+  })
+  return HttpServerResponse.setBody(
+    response,
+    HttpBody.stream(Stream.takeWhileEffect(body.stream, () => mayGoOn), body.contentType, body.contentLength)
+  )
 })
 
 const layer = (
-  admit: (
-    keys: ApiKeys["Service"],
-    request: Request
-  ) => Effect.Effect<Principal["Service"], Unauthorized | Forbidden | Unavailable>
+  identify: (signIn: SignIn["Service"], request: Request) => Effect.Effect<Visitor, Forbidden | Unavailable>
 ) =>
   Layer.effect(
     Access,
-    Effect.map(
-      ApiKeys,
-      (keys) => (handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>) =>
-        HttpServerRequest.HttpServerRequest.pipe(
-          Effect.flatMap((request) => admit(keys, request)),
-          Effect.flatMap((principal) =>
-            handler.pipe(Effect.provideService(Principal, principal), Effect.provideService(Actor, principal.name))
+    Effect.map(SignIn, (signIn) => {
+      const admitted = (request: Request) =>
+        Effect.flatMap(identify(signIn, request), (visitor) => admit(visitor, request))
+      return (handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>) =>
+        Effect.gen(function*() {
+          const request = yield* HttpServerRequest.HttpServerRequest
+          const principal = yield* admitted(request)
+          const response = yield* handler.pipe(
+            Effect.provideService(Principal, principal),
+            Effect.provideService(Actor, principal.actor)
           )
+          return yield* whileAdmitted(response, admitted(request))
+        }).pipe(
+          // Known to the routes that take a body; the others answer it to who sends one.
+          Effect.catchTag("UnsupportedMediaType", HttpServerRespondable.toResponse)
         )
-    )
+    })
   )
 
-/** For `/v1`: an API key, always. */
-export const layerManagement = layer(byKey)
+/** For `/v1`: an API key, always; cookies do not count. */
+export const layerManagement = layer((signIn, request) => signIn.byKey(request))
 
-/** For `/api`: an API key, or nothing where `auth` is `open` and the request comes from this machine. */
-export const layerDashboard = (auth: "open" | "required") =>
-  auth === "required" ? layerManagement : layer((_, request) => byLoopback(request))
+/** For `/api`: an API key or a session, or nothing where it is open and the request comes from this machine. */
+export const layerDashboard = layer((signIn, request) => signIn.identify(request))

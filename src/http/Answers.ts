@@ -39,6 +39,7 @@ const answerTo = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cau
 
 const headersFor = (response: HttpServerResponse.HttpServerResponse): Record<string, string> => ({
   "x-content-type-options": "nosniff",
+  "cross-origin-resource-policy": "same-origin",
   "cache-control": response.headers["cache-control"] ?? "no-store",
   ...(response.status === 401 && { "www-authenticate": "Bearer realm=\"truss-webhooks\"" }),
   ...((response.status === 503 || response.status === 409) && { "retry-after": "1" })

@@ -104,8 +104,7 @@ export const layerIdempotency = Layer.effect(
         const body = yield* Effect.option(readBytes(request))
         // The handler says what is wrong with a body that cannot be read, and does nothing.
         if (body._tag === "None") return yield* handler
-        const { keyId, name } = yield* Principal
-        const owner = keyId === null ? `name:${name}` : `key:${keyId}`
+        const { id: owner } = yield* Principal
         const keyed = { owner, key, fingerprint: fingerprintOf(request, body.value) }
         const claim = yield* Effect.option(keys.claim(keyed))
         if (claim._tag === "None") return yield* problem(new Unavailable({ detail: "The database does not answer" }))

@@ -1,6 +1,7 @@
 import { FindMyWay, type HttpMethod } from "effect/http"
 import { HttpApi } from "effect/http-api"
 import { DashboardApi, ManagementApi } from "./api/Api.ts"
+import { SessionApi } from "./api/Session.ts"
 
 const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const satisfies ReadonlyArray<HttpMethod.HttpMethod>
 
@@ -11,6 +12,7 @@ const onEndpoint = ({ endpoint }: { readonly endpoint: { readonly method: string
   router.on(endpoint.method, endpoint.path as FindMyWay.PathInput, true)
 HttpApi.reflect(DashboardApi, { ...reflect, onEndpoint })
 HttpApi.reflect(ManagementApi, { ...reflect, onEndpoint })
+HttpApi.reflect(SessionApi, { ...reflect, onEndpoint })
 
 /** The paths outside the API that answer GET. */
 export const systemPaths = ["/", "/openapi.json", "/docs", "/metrics", "/health/live", "/health/ready"] as const

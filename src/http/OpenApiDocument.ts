@@ -1,6 +1,7 @@
 import { OpenApi } from "effect/http-api"
 import { DashboardApi, ManagementApi } from "./api/Api.ts"
 import { defaultLimit } from "./api/Parameters.ts"
+import { SessionApi } from "./api/Session.ts"
 
 type Paths = OpenApi.OpenAPISpecPaths
 type Operation = OpenApi.OpenAPISpecOperation
@@ -10,8 +11,12 @@ const anyKey: ReadonlyArray<OpenApi.OpenAPISecurityRequirement> = [{ apikey: [] 
 const securitySchemes: Record<string, OpenApi.OpenAPISecurityScheme> = {
   apikey: { type: "apiKey", name: "apikey", in: "header", description: "An API key, `truss_sk_…`" },
   "x-api-key": { type: "apiKey", name: "x-api-key", in: "header", description: "An API key, `truss_sk_…`" },
-  bearer: { type: "http", scheme: "bearer", description: "An API key, `truss_sk_…`" }
+  bearer: { type: "http", scheme: "bearer", description: "An API key, `truss_sk_…`" },
+  session: { type: "apiKey", name: "truss_session", in: "cookie", description: "What `POST /api/session` sets" },
+  kratos: { type: "apiKey", name: "ory_kratos_session", in: "cookie", description: "A session of Ory Kratos" }
 }
+
+const anySession: ReadonlyArray<OpenApi.OpenAPISecurityRequirement> = [{ session: [] }, { kratos: [] }]
 
 /** What the strings of a query stand for. */
 const queryTypes: Record<string, object> = {
@@ -121,8 +126,38 @@ const withOrWithoutKey = (operation: Operation): Operation => ({
   ...typed(operation),
   operationId: `api.${operation.operationId}`,
   tags: [dashboardTag(operation.tags[0])],
-  security: [{}, ...anyKey]
+  security: [{}, ...anyKey, ...anySession]
 })
+
+const setCookie = { "Set-Cookie": { description: "The cookie `truss_session`", schema: { type: "string" } } }
+
+const sessionSecurity: Record<string, ReadonlyArray<OpenApi.OpenAPISecurityRequirement>> = {
+  get: [{}, ...anyKey, ...anySession],
+  post: [{}],
+  delete: [{}, { session: [] }]
+}
+
+const ofSession = (operation: Operation, method: string): Operation => {
+  const responses: Record<string, object> = { ...operation.responses }
+  if (responses["204"] !== undefined) responses["204"] = { ...responses["204"], headers: setCookie }
+  return {
+    ...operation,
+    operationId: `api.${operation.operationId}`,
+    security: [...sessionSecurity[method]!],
+    responses: responses as never
+  }
+}
+
+/** Only under `/api`, and for whoever comes. */
+const session = OpenApi.fromApi(SessionApi)
+const sessionPaths = Object.fromEntries(
+  Object.entries(session.paths).map(([path, item]) => [
+    path,
+    Object.fromEntries(
+      Object.entries(item).map(([method, operation]) => [method, ofSession(operation as Operation, method)])
+    )
+  ])
+)
 
 /** Effect names the schema of a problem after what it encodes. */
 const named = (spec: Record<string, unknown>): Record<string, unknown> =>
@@ -137,13 +172,19 @@ export const DescribedApi = ManagementApi.annotateMerge(OpenApi.annotations({
         ...spec["tags"],
         ...spec["tags"].map((tag: OpenApi.OpenAPISpecTag) => ({
           name: dashboardTag(tag.name),
-          description: "The same under `/api`: open on loopback unless `TRUSS_AUTH` is `required`."
-        }))
+          description: "The same under `/api`, for sessions, too: open on loopback unless `TRUSS_AUTH` is `required`."
+        })),
+        ...session.tags
       ],
       paths: {
         ...mapOperations(spec["paths"], withKey),
-        ...mapOperations(OpenApi.fromApi(DashboardApi).paths, withOrWithoutKey)
+        ...mapOperations(OpenApi.fromApi(DashboardApi).paths, withOrWithoutKey),
+        ...sessionPaths
       },
-      components: { ...spec["components"], securitySchemes }
+      components: {
+        ...spec["components"],
+        schemas: { ...session.components.schemas, ...spec["components"].schemas },
+        securitySchemes
+      }
     })
 }))

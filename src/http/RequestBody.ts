@@ -13,7 +13,8 @@ const utf8 = new TextDecoder("utf-8", { fatal: true })
 
 const tooLarge = () => new ContentTooLarge({ detail: "The body is over 1 MiB" })
 
-const isJson = (contentType: string | undefined) =>
+/** Whether a body of that type is JSON; one that names none is taken for it. */
+export const isJson = (contentType: string | undefined) =>
   contentType === undefined || /^\s*application\/json\s*(?:;\s*(?:charset\s*=\s*"?utf-8"?\s*)?)?$/i.test(contentType)
 
 const isNested = (json: string): boolean => {

@@ -7,6 +7,7 @@ import { LogTails } from "../services/LogTails.ts"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
+import { SessionApi } from "./api/Session.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
 import { clusterHandlers } from "./ClusterHandlers.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
@@ -14,17 +15,14 @@ import { layerIdempotency } from "./IdempotencyControl.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
+import { sessionHandlers } from "./SessionHandlers.ts"
+import { SignIn, type SignInOptions } from "./SignIn.ts"
 import { statsHandlers } from "./StatsHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
 import { tablesHandlers } from "./TablesHandlers.ts"
 import { webhooksHandlers } from "./WebhooksHandlers.ts"
 
-export interface HttpOptions {
-  /** Whether `/api` is open to this machine or needs an API key, as `/v1` always does. */
-  readonly auth: "open" | "required"
-}
-
-export interface ServerOptions extends HttpOptions {
+export interface ServerOptions extends SignInOptions {
   readonly host: string
   /** 0 takes any free port: `HttpServer.HttpServer` has the address. */
   readonly port: number
@@ -64,12 +62,13 @@ const routesOf = (api: PrefixedApi) =>
  * All routes on an `HttpRouter`: `/api`, `/v1`, `/openapi.json`, `/docs`, `/health/live`, `/health/ready`, `/metrics`
  * and `/`. Paths elsewhere are left to the router's owner.
  */
-export const layerRoutes = (options: HttpOptions) =>
+export const layerRoutes = (options: SignInOptions) =>
   Layer.mergeAll(
-    routesOf(DashboardApi).pipe(Layer.provide(layerDashboard(options.auth))),
+    routesOf(DashboardApi).pipe(Layer.provide(layerDashboard)),
     routesOf(ManagementApi).pipe(Layer.provide(layerManagement)),
+    HttpApiBuilder.layer(SessionApi).pipe(Layer.provide(sessionHandlers)),
     layerSystem
-  ).pipe(Layer.provide(HttpRouter.middleware(answer).layer))
+  ).pipe(Layer.provide(SignIn.layer(options)), Layer.provide(HttpRouter.middleware(answer).layer))
 
 const reasons: Record<string, readonly [ListenError["reason"], string]> = {
   EADDRINUSE: ["port_in_use", "is in use by another program"],

@@ -56,9 +56,9 @@ export class Audit extends Context.Service<Audit, {
           return yield* notACursor()
         }
         const rows = yield* sql<Row>`
-          SELECT id::text, at, actor, action, webhook_id::text, detail FROM truss.audit
+          SELECT id::text, at, actor, action, webhook_id::text, detail FROM truss.audit a
           WHERE id < coalesce(${before === undefined ? null : String(before)}::text::int8, 9223372036854775807)
-          ORDER BY id DESC LIMIT ${limit + 1}`
+          ORDER BY a.id DESC LIMIT ${limit + 1}`
         const page = rows.slice(0, limit)
         const last = page.at(-1)
         return {

@@ -32,7 +32,7 @@ export const migrate = Effect.fn("Migrations.migrate")(function*() {
     if (!server!.exists) yield* sql`CREATE SCHEMA IF NOT EXISTS truss`
     yield* run
     const [applied] = yield* sql<{ last: number }>`SELECT max(migration_id)::int AS last FROM truss.migrations`
-    const known = Object.keys(migrations).length
+    const known = Math.max(...Object.keys(migrations).map((name) => Number.parseInt(name, 10)))
     if (applied!.last > known) {
       return yield* new MigrationFailed({
         detail: `the schema truss is at version ${applied!.last} and this program knows ${known}: use a newer version`

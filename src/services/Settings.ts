@@ -100,6 +100,12 @@ const Span: Kind<number> = {
   }
 }
 
+const KratosUrl: Kind<string> = {
+  allowed: "an http or https URL without credentials, query and fragment",
+  secret: true,
+  parse: (text) => /[?#]/.test(text) || Option.isNone(decodeEndpointUrl(text)) ? undefined : text.replace(/\/+$/, "")
+}
+
 const AlertUrl: Kind<string> = {
   allowed: "an http or https URL without credentials",
   secret: true,
@@ -142,6 +148,8 @@ export interface SettingsShape {
   readonly apiKey: Redacted.Redacted | undefined
   /** `undefined`: those of the key file in `dataDir`. */
   readonly encryptionKeys: EncryptionKeys | undefined
+  /** Without a slash at its end. */
+  readonly kratosUrl: string | undefined
   readonly concurrency: number
   readonly retentionDays: number
   /** Bytes. */
@@ -217,6 +225,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const auth = yield* setting("TRUSS_AUTH", choice({ open: "open", required: "required" }, "open or required"))
   const apiKey = yield* setting("TRUSS_API_KEY", ApiKey)
   const encryptionKeys = yield* setting("TRUSS_ENCRYPTION_KEY", EncryptionKey)
+  const kratosUrl = yield* setting("KRATOS_PUBLIC_URL", KratosUrl)
   const concurrency = yield* setting("TRUSS_CONCURRENCY", wholeNumber(1, 10_000))
   const retentionDays = yield* setting("TRUSS_RETENTION", Days)
   const maxPayload = yield* setting("TRUSS_MAX_PAYLOAD", wholeNumber(1, 268_435_456, " of bytes"))
@@ -241,6 +250,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     auth: auth ?? (isLoopback(host) ? "open" : "required"),
     apiKey,
     encryptionKeys,
+    kratosUrl,
     concurrency: concurrency ?? 256,
     retentionDays: retentionDays ?? 7,
     maxPayload: maxPayload ?? 1_048_576,

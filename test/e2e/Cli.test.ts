@@ -284,6 +284,41 @@ describe("serve", () => {
       })
     ))
 
+  it.live("refuses to start open to others", () =>
+    Effect.gen(function*() {
+      for (const HOST of ["0.0.0.0", "::", "192.0.2.1", "truss.example.com"]) {
+        // Said before anything else is looked at.
+        const ended = yield* run(["serve"], { DATABASE_URL: nowhere, TRUSS_AUTH: "open", HOST })
+        assertOneLine(ended, 1, /TRUSS_AUTH: open lets in whoever reaches .*; set TRUSS_AUTH=required/)
+      }
+    }))
+
+  it.live("starts with Kratos alone, and says what does not answer", () =>
+    withDatabase((DATABASE_URL) =>
+      Effect.gen(function*() {
+        const KRATOS_PUBLIC_URL = "http://127.0.0.1:1/kratos/"
+        const wrong = yield* run(["serve"], {
+          DATABASE_URL,
+          KRATOS_PUBLIC_URL: "https://user:hunter2@auth.example.com"
+        })
+        assertOneLine(wrong, 1, /KRATOS_PUBLIC_URL must be an http or https URL without credentials/)
+        assert.notInclude(wrong.stderr, "hunter2")
+        const service = yield* serve([], { DATABASE_URL, TRUSS_AUTH: "required", KRATOS_PUBLIC_URL })
+        const cookie = "ory_kratos_session=value-of-the-cookie"
+        assert.strictEqual(yield* status(`${service.url}/api/webhooks`), 401)
+        assert.strictEqual(yield* status(`${service.url}/api/webhooks`, { cookie }), 503)
+        assert.strictEqual(yield* status(`${service.url}/v1/webhooks`, { cookie }), 401)
+        yield* until(
+          "a line about it",
+          () => /127\.0\.0\.1:1\/kratos\/sessions\/whoami/.test(service.output.stdout) || undefined
+        )
+        assert.strictEqual((yield* stop(service, "SIGTERM")).code, 0)
+        assert.notInclude(service.output.stdout + service.output.stderr, "value-of-the-cookie")
+        const open = yield* serve([], { DATABASE_URL, KRATOS_PUBLIC_URL })
+        yield* until("a warning", () => /KRATOS_PUBLIC_URL does nothing while/.test(open.output.stdout) || undefined)
+      })
+    ))
+
   it.live("refuses to start where a key is required and there is none", () =>
     withDatabase((DATABASE_URL) =>
       Effect.gen(function*() {

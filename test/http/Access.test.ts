@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { readKey, TestServer, writeKey } from "./TestServer.ts"
+import { raw, readKey, TestServer, writeKey } from "./TestServer.ts"
 
 const input = { name: "orders", table_name: "orders", events: ["INSERT"], url: "https://example.com/hook" }
 
@@ -101,9 +101,101 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("an open service", (
         "[::2]",
         "localhost:x",
         "a@localhost",
+        "localhost@evil.com",
+        "localhost..",
+        "localhost:",
+        "localhost:123456",
+        "localhost, evil.com",
+        "localhost evil.com",
+        "127.1",
+        "127.0.0.1.",
+        "2130706433",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "::1",
+        "[::1",
+        "[::1%25lo]",
+        "[::ffff:127.0.0.1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::]",
+        "localhost%00.evil.com",
         ""
       ]
       for (const host of others) assert.strictEqual(yield* server.status("GET", "/api/webhooks", { host }), 403, host)
+    }))
+
+  it.effect("goes by the name in the request line where there is one", () =>
+    Effect.gen(function*() {
+      const { port } = yield* TestServer
+      const ask = (target: string, host: string) =>
+        Effect.map(
+          raw(port, `GET ${target} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`),
+          (answer) => Number(answer.slice(9, 12))
+        )
+      assert.strictEqual(yield* ask("http://evil.com/api/webhooks", "localhost"), 403)
+      assert.strictEqual(yield* ask("/api/webhooks", "evil.com\r\nhost: localhost"), 403)
+      for (const path of ["//api/webhooks", "/API/webhooks", "/api/%77ebhooks", "/api/webhooks/"]) {
+        assert.strictEqual(yield* ask(path, "evil.com"), 403, path)
+      }
+    }))
+
+  it.effect("lets no other origin read what it answers", () =>
+    Effect.gen(function*() {
+      const server = yield* TestServer
+      for (
+        const [method, path] of [["GET", "/api/webhooks"], ["OPTIONS", "/api/webhooks"], [
+          "GET",
+          "/api/session"
+        ]] as const
+      ) {
+        const { headers } = yield* server.ask(method, path, undefined, {
+          origin: "https://evil.com",
+          "access-control-request-method": "POST",
+          "access-control-request-headers": "content-type"
+        })
+        assert.deepStrictEqual([...headers.keys()].filter((name) => name.startsWith("access-control")), [])
+        assert.strictEqual(headers.get("cross-origin-resource-policy"), "same-origin")
+        assert.strictEqual(headers.get("x-content-type-options"), "nosniff")
+        assert.strictEqual(headers.get("cache-control"), "no-store")
+      }
+    }))
+
+  it.effect("takes no body that a form or a page may send anywhere", () =>
+    Effect.gen(function*() {
+      const { port } = yield* TestServer
+      const body = JSON.stringify(input)
+      const post = (path: string, ...headers: ReadonlyArray<string>) =>
+        Effect.map(
+          raw(
+            port,
+            [
+              `POST ${path} HTTP/1.1`,
+              "host: localhost",
+              "connection: close",
+              `content-length: ${body.length}`,
+              ...headers,
+              "",
+              body
+            ].join("\r\n")
+          ),
+          (answer) => Number(answer.slice(9, 12))
+        )
+      for (const path of ["/api/webhooks", "/api/session"]) {
+        for (
+          const type of [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "text/plain;application/json"
+          ]
+        ) {
+          assert.strictEqual(yield* post(path, `content-type: ${type}`), 415, type)
+        }
+        assert.strictEqual(yield* post(path), 415)
+        assert.strictEqual(yield* post(path, "content-type: text/plain", "origin: https://evil.com"), 403)
+      }
+      assert.strictEqual(yield* post("/api/webhooks", "content-type: application/json"), 201)
+      assert.strictEqual(yield* post("/v1/webhooks", `apikey: ${writeKey}`), 201)
     }))
 
   it.effect("takes no change from another site's page", () =>
@@ -118,7 +210,14 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("an open service", (
         { origin: "http://127.0.0.1:8787" },
         { "sec-fetch-site": "cross-site" },
         { "sec-fetch-site": "same-site" },
-        { origin: "http://localhost:8787", "sec-fetch-site": "cross-site" }
+        { "sec-fetch-site": "none, same-origin" },
+        { origin: "http://localhost:8787", "sec-fetch-site": "cross-site" },
+        { origin: "http://localhost:8787, https://evil.com" },
+        { origin: "http://localhost:8787@evil.com" },
+        { origin: "http://localhost.:8787" },
+        { origin: "file://" },
+        { origin: "chrome-extension://abc" },
+        { referer: "https://evil.com/?http://localhost:8787" }
       ]
       for (const headers of foreign) assert.strictEqual(yield* post(headers), 403, JSON.stringify(headers))
       assert.strictEqual(yield* post({ host: "localhost:99999", origin: "null" }), 403)

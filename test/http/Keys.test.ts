@@ -158,8 +158,9 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("the audit", (it
 
   it.effect("comes in pages that stay steady while entries are added", () =>
     Effect.gen(function*() {
-      for (let n = 0; n < 4; n++) yield* made(`k${n}`, "read")
+      for (let n = 0; n < 12; n++) yield* made(`k${n}`, "read")
       const all = (yield* audit()).data
+      assert.deepStrictEqual(all.map(({ id }) => Number(id)), all.map(({ id }) => Number(id)).toSorted((a, b) => b - a))
       const paged: Array<AuditRecord> = []
       let cursor: string | null = null
       do {

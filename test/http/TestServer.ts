@@ -30,6 +30,7 @@ import { Reconciler } from "../../src/services/Reconciler.ts"
 import { RowQueue } from "../../src/services/RowQueue.ts"
 import { Runners } from "../../src/services/Runners.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
+import { Sessions } from "../../src/services/Sessions.ts"
 import { Statistics } from "../../src/services/Statistics.ts"
 import { Tables } from "../../src/services/Tables.ts"
 import { type VersionedWebhook, type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
@@ -232,6 +233,12 @@ const repair = Layer.mergeAll(
     renew: () => elsewhere,
     keep: () => elsewhere,
     release: () => elsewhere,
+    forget: elsewhere
+  }),
+  Layer.succeed(Sessions, {
+    create: () => elsewhere,
+    verify: () => elsewhere,
+    end: () => elsewhere,
     forget: elsewhere
   }),
   Layer.succeed(LogTails, { open: () => elsewhere, end: Effect.void }),

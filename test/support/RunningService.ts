@@ -80,6 +80,11 @@ export interface LogPage {
   readonly next_cursor: string | null
 }
 
+/** Whatever differs from an open service on any free port. */
+export type RunningOptions = Partial<Omit<ServiceOptions, "database" | "http">> & {
+  readonly http?: Partial<ServiceOptions["http"]>
+}
+
 /** The service as `serve` runs it, on a database of its own and any free port, and how to ask it. */
 export class RunningService extends Context.Service<RunningService, {
   readonly baseUrl: string
@@ -100,7 +105,7 @@ export class RunningService extends Context.Service<RunningService, {
   ) => Effect.Effect<ReadonlyArray<LogEntry>>
 }>()("truss/test/RunningService") {
   /** On a database that is there already, so that it can end and begin again. */
-  static readonly layerOn = (options?: Partial<Omit<ServiceOptions, "database" | "http">>) =>
+  static readonly layerOn = (options?: RunningOptions) =>
     Layer.effect(
       RunningService,
       Effect.gen(function*() {
@@ -168,12 +173,12 @@ export class RunningService extends Context.Service<RunningService, {
           listen: "auto",
           ...options,
           database: { url: Redacted.make(url) },
-          http: { host: "127.0.0.1", port: 0, auth: "open" }
+          http: { host: "127.0.0.1", port: 0, auth: "open", ...options?.http }
         })))),
       Layer.provide(quiet)
     )
 
-  static readonly layer = (options?: Partial<Omit<ServiceOptions, "database" | "http">>) =>
+  static readonly layer = (options?: RunningOptions) =>
     RunningService.layerOn(options).pipe(
       Layer.provideMerge(Application.layer),
       Layer.provideMerge(TestDatabase.layerUrl)

@@ -3,11 +3,14 @@ import { HttpApiMiddleware } from "effect/http-api"
 import type { KeyScope } from "../../domain/ApiKey.ts"
 import { Forbidden, Unauthorized, Unavailable } from "./Problems.ts"
 
-/** Who a request comes from: the owner of an API key, or whoever reaches an open service from this machine. */
+/** Who a request comes from: the owner of an API key or of a session, or whoever reaches an open service from here. */
 export class Principal extends Context.Service<Principal, {
+  /** Stays the same whatever they are called, and is nobody else's. */
+  readonly id: string
+  /** For people to read; an identity of Kratos's may choose any. */
   readonly name: string
-  /** The stored API key's id, if it was one. */
-  readonly keyId: string | null
+  /** What the audit calls them. */
+  readonly actor: string
   readonly scope: KeyScope
 }>()("truss/http/Principal") {}
 
