@@ -213,9 +213,7 @@ export const layerService = (options: ServiceOptions) =>
       yield* watchDatabase
       yield* waitForDatabase
       yield* migrate()
-      const secrets = yield* Secrets
-      yield* secrets.admit
-      yield* secrets.renew
+      yield* (yield* Secrets).admit
       yield* requireKey(options)
       const dispatcher = yield* Layer.build(
         Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })

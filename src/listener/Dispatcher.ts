@@ -9,6 +9,7 @@ import { Capture } from "../services/Capture.ts"
 import { Health } from "../services/Health.ts"
 import { settleOrigin } from "../services/Origin.ts"
 import { Partitions } from "../services/Partitions.ts"
+import { Secrets } from "../services/Secrets.ts"
 import { WebhookChanges } from "../services/WebhookChanges.ts"
 import { attend } from "./Doorbell.ts"
 import { leadership } from "./Leadership.ts"
@@ -125,11 +126,13 @@ export class Dispatcher extends Context.Service<Dispatcher, { readonly running: 
       Dispatcher,
       Effect.gen(function*() {
         const health = yield* Health
+        const secrets = yield* Secrets
         const place = yield* leadership
         const term = Effect.scoped(Effect.gen(function*() {
           yield* place.held
           yield* health.set({ listener: "starting", mode: "starting" })
           yield* Effect.retry(settleOrigin(), Schedule.spaced("1 second"))
+          yield* Effect.retry(secrets.claim, Schedule.spaced("1 second"))
           const cluster = yield* Layer.build(Layer.fresh(Layer.provideMerge(WebhookActors, OneRunner)))
           yield* Effect.raceFirst(Effect.provide(Effect.scoped(dispatch(options)), cluster), place.lost)
           yield* Effect.logWarning("another process delivers now: standing by")

@@ -24,54 +24,57 @@ const used = (sql: PgClient.PgClient, ids: ReadonlyArray<string>) =>
         ARRAY(SELECT h.value FROM json_each_text(w.headers) h)) v
       WHERE starts_with(v, k.prefix))`
 
-const refused = (keys: EncryptionKeys, needed: ReadonlyArray<string>, reason: string) =>
+const refused = (keys: EncryptionKeys, needed: ReadonlyArray<string>) =>
   new EncryptionKeyRefused({
-    detail: `TRUSS_ENCRYPTION_KEY: ${reason} ${needed.join(", ")}, and this process has ` +
+    detail:
+      `TRUSS_ENCRYPTION_KEY: the database holds secrets encrypted by ${needed.join(", ")}, and this process has ` +
       `${keys.map(({ id }) => id).join(", ")}: give every process on this database the same keys, in ` +
       "TRUSS_ENCRYPTION_KEY or as the same encryption.key in its data folder (docs/guide/secrets.md; also for a lost key)"
   })
 
-/** Whether another process runs on the database: surely, since it gave a sign of life after `since`, or perhaps. */
-const others = (sql: PgClient.PgClient, since: Date, ids: string) =>
+/** Whether another process has shown a sign of life lately. */
+const isAnotherAlive = (sql: PgClient.PgClient, ids: string) =>
   Effect.map(
-    sql<{ alive: boolean | null; perhaps: boolean | null }>`
-      SELECT max(at) > ${since} AS alive, max(at) > clock_timestamp() - interval '10 seconds' AS perhaps
+    sql<{ alive: boolean | null }>`
+      SELECT max(at) > clock_timestamp() - interval '10 seconds' AS alive
       FROM (SELECT beat AS at FROM truss.runners UNION ALL
         SELECT registered_at FROM truss.encryption_keys WHERE id <> ALL (${ids}::text::text[])) signs`,
-    ([row]) => row!.alive === true ? "alive" as const : row!.perhaps === true ? "perhaps" as const : "gone" as const
+    ([row]) => row!.alive === true
   )
 
 /**
- * Registers the newest key, unless values may be encrypted by a registered key that is not among these. A key that
- * nothing is encrypted by gives way when no process is left that may have it.
+ * Registers the newest key, and tells whether it counts. Refused where something is encrypted by a registered key that is
+ * not among these. Where nothing is, such keys give way if no process is left that may have them, or this one `delivers`;
+ * else the process goes on, and can store no secrets.
  */
-export const admit = Effect.fn("Secrets.admit")(function*(sql: PgClient.PgClient, keys: EncryptionKeys) {
-  const ids = plain(keys.map(({ id }) => id))
-  const [now] = yield* sql<{ at: Date }>`SELECT clock_timestamp() AS at`
-
-  const decide = inTurn(
-    sql,
-    Effect.gen(function*() {
-      const foreign = (yield* sql<{ id: string }>`
-        SELECT id FROM truss.encryption_keys WHERE id <> ALL (${ids}::text::text[]) ORDER BY id FOR UPDATE`)
-        .map(({ id }) => id)
-      if (foreign.length > 0) {
-        const needed = (yield* used(sql, foreign)).map(({ id }) => id)
-        if (needed.length > 0) return yield* refused(keys, needed, "the database holds secrets encrypted by")
-        const rest = yield* others(sql, now!.at, ids)
-        if (rest === "alive") return yield* refused(keys, foreign, "a process that runs on this database has")
-        if (rest === "perhaps") return false
-        yield* sql`DELETE FROM truss.encryption_keys WHERE id = ANY (${plain(foreign)}::text::text[])`
-      }
-      yield* sql`INSERT INTO truss.encryption_keys (id) VALUES (${keys[0].id}) ON CONFLICT DO NOTHING`
-      return true
-    })
-  )
-
-  if (yield* decide) return
-  yield* Effect.logWarning("another encryption key is registered: waiting to see whether a process has it")
-  yield* decide.pipe(Effect.delay("500 millis"), Effect.repeat({ until: (decided) => decided }))
-})
+export const admit = Effect.fn("Secrets.admit")(
+  function*(sql: PgClient.PgClient, keys: EncryptionKeys, delivers: boolean) {
+    const ids = plain(keys.map(({ id }) => id))
+    return yield* inTurn(
+      sql,
+      Effect.gen(function*() {
+        const foreign = (yield* sql<{ id: string }>`
+          SELECT id FROM truss.encryption_keys WHERE id <> ALL (${ids}::text::text[]) ORDER BY id FOR UPDATE`)
+          .map(({ id }) => id)
+        if (foreign.length > 0) {
+          const needed = (yield* used(sql, foreign)).map(({ id }) => id)
+          if (needed.length > 0) return yield* refused(keys, needed)
+          if (!delivers && (yield* isAnotherAlive(sql, ids))) {
+            yield* Effect.logWarning(
+              "another process on this database has other encryption keys: this one can store no secrets until all have the " +
+                "same (docs/guide/secrets.md)",
+              { theirs: foreign, ours: keys.map(({ id }) => id) }
+            )
+            return false
+          }
+          yield* sql`DELETE FROM truss.encryption_keys WHERE id = ANY (${plain(foreign)}::text::text[])`
+        }
+        yield* sql`INSERT INTO truss.encryption_keys (id) VALUES (${keys[0].id}) ON CONFLICT DO NOTHING`
+        return true
+      })
+    )
+  }
+)
 
 /** Forgets the keys that nothing is encrypted by any more, and says so: they can be removed from the settings. */
 export const retire = (sql: PgClient.PgClient, [newest, ...older]: EncryptionKeys) =>

@@ -48,12 +48,13 @@ interface StaleRow extends Pick<SecretRow, "secret" | "previous_secret"> {
 /** The one place that knows how signing secrets and header values are stored: encrypted, each bound to its place. */
 export class Secrets extends Context.Service<Secrets, {
   /**
-   * Makes the database accept this process's keys, to be done before anything is read or written. Refused where values
-   * may be encrypted by a key that this process lacks.
+   * Makes the database accept this process's keys, to be done before anything is read or written; then encrypts by the
+   * newest what older ones encrypted and what is stored in the clear, and says which keys can go. Refused where something
+   * is encrypted by a key that this process lacks. While another process with other keys lives, those count.
    */
-  readonly admit: Effect.Effect<void, EncryptionKeyRefused | SqlError.SqlError>
-  /** Encrypts by the newest key what older ones encrypted and what is stored in the clear; then says which can go. */
-  readonly renew: Effect.Effect<void, SecretsUnavailable | SqlError.SqlError>
+  readonly admit: Effect.Effect<void, EncryptionKeyRefused | SecretsUnavailable | SqlError.SqlError>
+  /** The same for the process that delivers: from now on, its keys count. What it cannot read is said in the log. */
+  readonly claim: Effect.Effect<void, SecretsUnavailable | SqlError.SqlError>
   /** How to encrypt what the caller's transaction stores. */
   readonly sealer: Effect.Effect<Seal, SecretsUnavailable | SqlError.SqlError>
   /** Decrypts what a row holds. What cannot be read is said in the log. */
@@ -78,8 +79,9 @@ export class Secrets extends Context.Service<Secrets, {
           const key = keys.find(({ id }) => rows.some((row) => row.id === id))
           if (key !== undefined) return key
           const detail =
-            "The database does not accept the encryption key of this process (any more): nothing was changed"
-          yield* Effect.logError(`${detail}; restart it with the keys that the others have`, { keys: keys[0].id })
+            "Another process on this database has another encryption key, which counts: nothing was changed. Give all the " +
+            "same TRUSS_ENCRYPTION_KEY or encryption.key"
+          yield* Effect.logError(detail, { ours: keys[0].id })
           return yield* new SecretsUnavailable({ detail })
         })
 
@@ -173,7 +175,20 @@ export class Secrets extends Context.Service<Secrets, {
           Effect.forkScoped
         )
 
-        return Secrets.of({ admit: admit(sql, keys), renew, sealer, open, forget })
+        const admitted = (delivers: boolean) =>
+          Effect.flatMap(admit(sql, keys, delivers), (counts) => counts ? renew : Effect.void)
+
+        return Secrets.of({
+          admit: admitted(false),
+          claim: Effect.catchTag(
+            admitted(true),
+            "EncryptionKeyRefused",
+            ({ detail }) => Effect.logError(`${detail}. Webhooks with such secrets are not sent.`)
+          ),
+          sealer,
+          open,
+          forget
+        })
       })
     )
 }
