@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, type Redacted, Schedule, Schema } from "effect"
+import { Context, Effect, Layer, type Redacted, Schedule, Schema, Tracer } from "effect"
 import { HttpServer } from "effect/http"
 import type { SqlError } from "effect/sql"
 import * as Http from "./http/Server.ts"
@@ -13,6 +13,8 @@ import { ChangeFeed } from "./services/ChangeFeed.ts"
 import { Cursors } from "./services/Cursors.ts"
 import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./services/Database.ts"
 import { DeliveryLog } from "./services/DeliveryLog.ts"
+import * as DeliveryMetrics from "./services/DeliveryMetrics.ts"
+import { TraceDeliveries } from "./services/DeliveryTrace.ts"
 import { Disabling } from "./services/Disabling.ts"
 import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
@@ -23,11 +25,13 @@ import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
 import { Partitions } from "./services/Partitions.ts"
 import { Preview } from "./services/Preview.ts"
+import { layerProcessMetrics } from "./services/ProcessMetrics.ts"
 import { Reconciler } from "./services/Reconciler.ts"
 import { RowQueue } from "./services/RowQueue.ts"
 import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
 import { Sender } from "./services/Sender.ts"
+import { Standing } from "./services/Standing.ts"
 import { Statistics } from "./services/Statistics.ts"
 import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
@@ -57,6 +61,8 @@ export interface ServiceOptions {
   readonly alertUrl?: string | undefined
   /** How long a circuit is open before that is an alert; 5 minutes unless said. */
   readonly circuitAlertAfterMs?: number | undefined
+  /** A span for every attempt, told to its endpoint in `traceparent`. */
+  readonly traceDeliveries?: boolean | undefined
 }
 
 /** The API requires a key and nobody could have one. */
@@ -110,6 +116,12 @@ const watchDatabase = Effect.gen(function*() {
   )
 })
 
+/** Who exports metrics reads them as they stand: where somebody does, what the database tells is kept fresh. */
+const standingForExporters = Effect.gen(function*() {
+  if ((yield* Tracer.Tracer) === Tracer.nativeTracer) return
+  yield* (yield* Standing).refresh.pipe(Effect.repeat(Schedule.spaced("10 seconds")), Effect.forkScoped)
+})
+
 const addressOf = ({ address }: HttpServer.HttpServer["Service"]): string =>
   HttpServer.formatAddress(address).replace(/^http:\/\//, "")
 
@@ -131,7 +143,8 @@ export const layerServices = (
     Health.layer,
     ApiKeys.layer({ apiKey: options.apiKey }),
     Audit.layer,
-    IdempotencyKeys.layer
+    IdempotencyKeys.layer,
+    Standing.layer
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(
@@ -155,29 +168,38 @@ export const layerServices = (
  * is brought up to date, and deliveries begin. It ends in the opposite order.
  */
 export const layerService = (options: ServiceOptions) =>
-  Layer.effectContext(Effect.gen(function*() {
-    const services = yield* Layer.build(
-      layerServices({ ...options, apiKey: options.http.apiKey }).pipe(
-        Layer.provideMerge(Layer.mergeAll(
-          layerDatabase({ ...options.database, maxPayload: options.maxPayload }),
-          Permits.layer(options.concurrency)
-        ))
+  Layer.effectContext(
+    Effect.gen(function*() {
+      yield* Layer.build(layerProcessMetrics)
+      DeliveryMetrics.register(yield* Effect.context<never>())
+      const services = yield* Layer.build(
+        layerServices({ ...options, apiKey: options.http.apiKey }).pipe(
+          Layer.provideMerge(Layer.mergeAll(
+            layerDatabase({ ...options.database, maxPayload: options.maxPayload }),
+            Permits.layer(options.concurrency)
+          ))
+        )
       )
+      const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
+      const start = Effect.gen(function*() {
+        yield* watchDatabase
+        yield* waitForDatabase
+        yield* migrate()
+        yield* requireKey(options)
+        const dispatcher = yield* Layer.build(
+          Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
+        )
+        yield* standingForExporters
+        yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
+        return dispatcher
+      })
+      const running = yield* Effect.provideContext(start, services)
+      // Who follows a log is let go at once, not when the attempts in flight have ended.
+      yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
+      return Context.mergeAll(services, http, running)
+    }).pipe(
+      // Statements that nobody asked for, some of them every second, would be traces of their own.
+      Effect.withTracerEnabled(false),
+      Effect.provideService(TraceDeliveries, options.traceDeliveries ?? false)
     )
-    const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
-    const start = Effect.gen(function*() {
-      yield* watchDatabase
-      yield* waitForDatabase
-      yield* migrate()
-      yield* requireKey(options)
-      const dispatcher = yield* Layer.build(
-        Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
-      )
-      yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
-      return dispatcher
-    })
-    const running = yield* Effect.provideContext(start, services)
-    // Who follows a log is let go at once, not when the attempts in flight have ended.
-    yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
-    return Context.mergeAll(services, http, running)
-  }))
+  )

@@ -5,7 +5,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { LogTails } from "../services/LogTails.ts"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
-import { answer, logged } from "./Answers.ts"
+import { answer } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
 import { clusterHandlers } from "./ClusterHandlers.ts"
@@ -13,7 +13,9 @@ import { eventsHandlers } from "./EventsHandlers.ts"
 import { layerIdempotency } from "./IdempotencyControl.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
+import { observed } from "./Observed.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
+import { identified } from "./RequestId.ts"
 import { statsHandlers } from "./StatsHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
 import { tablesHandlers } from "./TablesHandlers.ts"
@@ -69,7 +71,7 @@ export const layerRoutes = (options: HttpOptions) =>
     routesOf(DashboardApi).pipe(Layer.provide(layerDashboard(options.auth))),
     routesOf(ManagementApi).pipe(Layer.provide(layerManagement)),
     layerSystem
-  ).pipe(Layer.provide(HttpRouter.middleware(answer).layer))
+  ).pipe(Layer.provide(HttpRouter.middleware((handler) => identified(answer(handler))).layer))
 
 const reasons: Record<string, readonly [ListenError["reason"], string]> = {
   EADDRINUSE: ["port_in_use", "is in use by another program"],
@@ -125,7 +127,7 @@ export const layer = (options: ServerOptions) =>
     const served = HttpRouter.serve(
       Layer.mergeAll(
         layerRoutes(options),
-        HttpRouter.middleware((handler) => logged(answer(handler)), { global: true })
+        HttpRouter.middleware((handler) => identified(observed(answer(handler))), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }
     )

@@ -2,7 +2,8 @@ import { Effect, Layer } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApiSwagger, OpenApi } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
-import { Health } from "../services/Health.ts"
+import { Health, isReady } from "../services/Health.ts"
+import { Standing } from "../services/Standing.ts"
 import { answerNoRoute } from "./Answers.ts"
 import { DescribedApi } from "./OpenApiDocument.ts"
 
@@ -10,17 +11,25 @@ const ok = HttpServerResponse.jsonUnsafe({ status: "ok" })
 
 const ready = Effect.fnUntraced(function*(health: Health["Service"]) {
   const state = yield* health.get
-  const isReady = state.database === null && state.listener === null
-  return HttpServerResponse.jsonUnsafe(
-    { status: isReady ? "ready" : "unavailable", ...state },
-    { status: isReady ? 200 : 503 }
-  )
+  const well = isReady(state)
+  return HttpServerResponse.jsonUnsafe({ status: well ? "ready" : "unavailable", ...state }, {
+    status: well ? 200 : 503
+  })
 })
 
 const layerHealth = HttpRouter.use(Effect.fnUntraced(function*(router) {
   const health = yield* Health
   yield* router.add("GET", "/health/live", Effect.succeed(ok))
   yield* router.add("GET", "/health/ready", ready(health))
+}))
+
+const layerMetrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
+  const standing = yield* Standing
+  const metrics = standing.refresh.pipe(
+    Effect.andThen(PrometheusMetrics.format()),
+    Effect.map((text) => HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" }))
+  )
+  yield* router.add("GET", "/metrics", metrics)
 }))
 
 const layerOpenApi = HttpRouter.add(
@@ -64,5 +73,5 @@ export const layerSystem = Layer.mergeAll(
   layerDocs,
   layerHome,
   layerNoRoute,
-  PrometheusMetrics.layerHttp({ path: "/metrics" })
+  layerMetrics
 )

@@ -37,6 +37,8 @@ export interface Delivery {
   readonly eventType: EventType
   readonly body: string
   readonly nonce: number
+  /** Its span, where the endpoint is told: see DeliveryTrace.ts. */
+  readonly traceparent?: string | undefined
 }
 
 export type Done = (answer: Answer) => void
@@ -165,11 +167,11 @@ const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
   }
 }
 
-const toMessage = ({ body, eventType, nonce, ref }: Delivery): Message => ({
-  id: encodeEventId(ref),
-  body,
-  headers: ["X-Truss-Event", eventType, "X-Truss-Delivery", encodeAttemptId({ eventSeq: ref.seq, nonce })]
-})
+const toMessage = ({ body, eventType, nonce, ref, traceparent }: Delivery): Message => {
+  const headers = ["X-Truss-Event", eventType, "X-Truss-Delivery", encodeAttemptId({ eventSeq: ref.seq, nonce })]
+  if (traceparent !== undefined) headers.push("traceparent", traceparent)
+  return { id: encodeEventId(ref), body, headers }
+}
 
 interface Transports {
   readonly first: Transport
