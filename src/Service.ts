@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, type Redacted, Schedule, Schema, Tracer } from "effect"
+import { Context, Duration, Effect, Layer, Metric, type Redacted, Schedule, Schema, Tracer } from "effect"
 import { HttpServer } from "effect/http"
 import type { SqlError } from "effect/sql"
 import * as Http from "./http/Server.ts"
@@ -100,11 +100,18 @@ const requireKey = Effect.fnUntraced(function*(options: ServiceOptions) {
   })
 })
 
+const roundTripSeconds = Metric.histogram("truss_database_round_trip_seconds", {
+  description:
+    "Time of the statement SELECT 1, once a second: the wait for a connection of the pool, the way, the answer",
+  boundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3]
+})
+
 /** Keeps `/health/ready` true: asks the database every second. */
 const watchDatabase = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
   const health = yield* Health
   yield* sql`SELECT 1`.pipe(
+    Effect.trackDuration(roundTripSeconds, Duration.toSeconds),
     Effect.timeout("3 seconds"),
     Effect.matchEffect({
       onFailure: (error) =>
@@ -115,6 +122,9 @@ const watchDatabase = Effect.gen(function*() {
     Effect.forkScoped
   )
 })
+
+/** Statements that nobody asked for, some of them every second, would be traces of their own. */
+const untraced = Effect.withTracerEnabled(false)
 
 /** Who exports metrics reads them as they stand: where somebody does, what the database tells is kept fresh. */
 const standingForExporters = Effect.gen(function*() {
@@ -168,38 +178,32 @@ export const layerServices = (
  * is brought up to date, and deliveries begin. It ends in the opposite order.
  */
 export const layerService = (options: ServiceOptions) =>
-  Layer.effectContext(
-    Effect.gen(function*() {
-      yield* Layer.build(layerProcessMetrics)
-      DeliveryMetrics.register(yield* Effect.context<never>())
-      const services = yield* Layer.build(
-        layerServices({ ...options, apiKey: options.http.apiKey }).pipe(
-          Layer.provideMerge(Layer.mergeAll(
-            layerDatabase({ ...options.database, maxPayload: options.maxPayload }),
-            Permits.layer(options.concurrency)
-          ))
-        )
+  Layer.effectContext(Effect.gen(function*() {
+    yield* Layer.build(layerProcessMetrics)
+    DeliveryMetrics.register(yield* Effect.context<never>())
+    const services = yield* untraced(Layer.build(
+      layerServices({ ...options, apiKey: options.http.apiKey }).pipe(
+        Layer.provideMerge(Layer.mergeAll(
+          layerDatabase({ ...options.database, maxPayload: options.maxPayload }),
+          Permits.layer(options.concurrency)
+        ))
       )
-      const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
-      const start = Effect.gen(function*() {
-        yield* watchDatabase
-        yield* waitForDatabase
-        yield* migrate()
-        yield* requireKey(options)
-        const dispatcher = yield* Layer.build(
-          Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
-        )
-        yield* standingForExporters
-        yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
-        return dispatcher
-      })
-      const running = yield* Effect.provideContext(start, services)
-      // Who follows a log is let go at once, not when the attempts in flight have ended.
-      yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
-      return Context.mergeAll(services, http, running)
-    }).pipe(
-      // Statements that nobody asked for, some of them every second, would be traces of their own.
-      Effect.withTracerEnabled(false),
-      Effect.provideService(TraceDeliveries, options.traceDeliveries ?? false)
-    )
-  )
+    ))
+    const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
+    const start = Effect.gen(function*() {
+      yield* watchDatabase
+      yield* waitForDatabase
+      yield* migrate()
+      yield* requireKey(options)
+      const dispatcher = yield* Layer.build(
+        Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
+      )
+      yield* standingForExporters
+      yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
+      return dispatcher
+    })
+    const running = yield* untraced(Effect.provideContext(start, services))
+    // Who follows a log is let go at once, not when the attempts in flight have ended.
+    yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
+    return Context.mergeAll(services, http, running)
+  })).pipe(Layer.provide(Layer.succeed(TraceDeliveries, options.traceDeliveries ?? false)))

@@ -20,6 +20,7 @@ const serve = (settings: SettingsShape) =>
       maxPayload: settings.maxPayload,
       disableAfterMs: settings.disableAfterMs,
       alertUrl: settings.alertUrl,
+      traceDeliveries: settings.traceDeliveries,
       listen: settings.listen
     }))
     const { address } = Context.get(service, HttpServer.HttpServer)

@@ -50,7 +50,7 @@ const traced = <E, R>(
         })
       )
     )
-  }).pipe(Effect.withTracerEnabled(true))
+  })
 
 /**
  * Counts each request, times it, traces those to the API if spans go anywhere, and logs a line at debug level: method,

@@ -1,6 +1,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { Duration, Effect, Layer, Schema } from "effect"
-import { HttpRouter, HttpServer, type HttpServerError } from "effect/http"
+import { HttpMiddleware, HttpRouter, HttpServer, type HttpServerError } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { LogTails } from "../services/LogTails.ts"
@@ -135,6 +135,8 @@ export const layer = (options: ServerOptions) =>
       Layer.provideMerge(served),
       Layer.provideMerge(layerCut(server)),
       Layer.provide(listening),
-      Layer.provide(NodeHttpServer.layerHttpServices)
+      Layer.provide(NodeHttpServer.layerHttpServices),
+      // `observed` makes the span of a request: with its route for a name, and without its query.
+      Layer.provide(Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true))
     )
   }))

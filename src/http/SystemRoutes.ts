@@ -1,4 +1,4 @@
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Metric } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApiSwagger, OpenApi } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
@@ -23,10 +23,17 @@ const layerHealth = HttpRouter.use(Effect.fnUntraced(function*(router) {
   yield* router.add("GET", "/health/ready", ready(health))
 }))
 
+/** Ours and the embedding program's: what Effect's own modules count has neither help nor units. */
+const format = Effect.gen(function*() {
+  const registry = yield* Metric.MetricRegistry
+  const shown = [...registry].filter(([, { id }]) => !id.startsWith("effect_"))
+  return yield* Effect.provideService(PrometheusMetrics.format(), Metric.MetricRegistry, new Map(shown))
+})
+
 const layerMetrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
   const standing = yield* Standing
   const metrics = standing.refresh.pipe(
-    Effect.andThen(PrometheusMetrics.format()),
+    Effect.andThen(format),
     Effect.map((text) => HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" }))
   )
   yield* router.add("GET", "/metrics", metrics)

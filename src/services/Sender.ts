@@ -167,9 +167,9 @@ const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
   }
 }
 
-const toMessage = ({ body, eventType, nonce, ref, traceparent }: Delivery): Message => {
+const toMessage = ({ body, eventType, nonce, ref, traceparent }: Delivery, hasOwn: boolean): Message => {
   const headers = ["X-Truss-Event", eventType, "X-Truss-Delivery", encodeAttemptId({ eventSeq: ref.seq, nonce })]
-  if (traceparent !== undefined) headers.push("traceparent", traceparent)
+  if (traceparent !== undefined && !hasOwn) headers.push("traceparent", traceparent)
   return { id: encodeEventId(ref), body, headers }
 }
 
@@ -209,7 +209,8 @@ export class Sender extends Context.Service<Sender, {
       return Sender.of({
         to: (endpoint) => {
           const send = messages(endpoint)
-          return (delivery, done) => send(toMessage(delivery), done)
+          const hasOwn = Object.keys(endpoint.headers).some((name) => name.toLowerCase() === "traceparent")
+          return (delivery, done) => send(toMessage(delivery, hasOwn), done)
         },
         messages
       })
