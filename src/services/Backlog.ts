@@ -46,7 +46,7 @@ export const oldestPending = `(least(
   (SELECT min(e.created_at) FROM (${ahead(100)}) e)))`
 
 /** How many events wait in all for the active webhooks, counted up to here. */
-export const totalBacklogLimit = 100_000
+export const totalBacklogLimit = 50_000
 
 /** The sum of `backlog` over the active webhooks; the search ends at the limit, in whichever webhook it is then. */
 export const totalBacklog = `(SELECT count(*)::float8 FROM (

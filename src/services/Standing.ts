@@ -45,12 +45,15 @@ const query = `
     FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id
   ) n`
 
-/** The database is not asked again for so long, and for this many times as long as it took. */
-const restMs = 3_000
+/**
+ * The database is not asked again for 20 times as long as it took, within these bounds. Measured on 2 cores with 10,000
+ * webhooks that are up to date: 0.7 s; with one that has 10,000 events or more to come, 0.3 s more.
+ */
+const restMs = [3_000, 30_000] as const
 const restShare = 20
 
 /** How long the statement may take, and how long whoever reads the metrics waits for it. */
-const statementSeconds = 5
+const statementSeconds = 10
 const patience = "2 seconds"
 
 /** What the database last said is told for so long. */
@@ -92,12 +95,12 @@ export class Standing extends Context.Service<Standing, {
         const startedAt = performance.now()
         const [row] = yield* read
         readAt = performance.now()
-        nextAt = readAt + Math.max(restMs, restShare * (readAt - startedAt))
+        nextAt = readAt + Math.min(Math.max(restMs[0], restShare * (readAt - startedAt)), restMs[1])
         yield* show(row!)
       }).pipe(
         Effect.timeout(`${statementSeconds + 5} seconds`),
         Effect.catchCause((cause) => {
-          nextAt = performance.now() + restMs
+          nextAt = performance.now() + restMs[0]
           const error = Cause.squash(cause)
           return SqlError.isSqlError(error) && !isAway(error)
             ? Effect.logWarning("cannot read what the metrics tell of the database", reasonOf(error))
