@@ -110,6 +110,7 @@ const roundTripSeconds = Metric.histogram("truss_database_round_trip_seconds", {
 const watchDatabase = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
   const health = yield* Health
+  yield* Metric.value(roundTripSeconds)
   yield* sql`SELECT 1`.pipe(
     Effect.trackDuration(roundTripSeconds, Duration.toSeconds),
     Effect.timeout("3 seconds"),

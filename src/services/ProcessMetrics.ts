@@ -41,6 +41,7 @@ export const layerProcessMetrics = Layer.effectDiscard(Effect.gen(function*() {
   })
   const runtime = bun === undefined ? `node ${process.versions.node}` : `bun ${bun}`
   yield* liveMetric(Metric.withAttributes(buildInfo, { version, runtime }), () => ({ value: 1 }))
+  eventLoopLag.valueUnsafe(context)
   let due = performance.now() + lookEveryMs
   const look = () => {
     const now = performance.now()
