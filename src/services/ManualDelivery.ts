@@ -42,6 +42,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       const sender = yield* Sender
       const changes = yield* WebhookChanges
       const context = yield* Effect.context<never>()
+      const isTold = yield* TraceDeliveries
 
       const endpoint = Effect.fnUntraced(function*(id: string) {
         if (!isWebhookId(id)) return yield* new WebhookNotFound({ id })
@@ -71,7 +72,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
         const nonce = yield* Random.nextIntBetween(0, nonceLimit)
         const createdAt = yield* Clock.currentTimeMillis
         const span = yield* Effect.makeSpan("attempt", { kind: "client" })
-        const traceparent = (yield* TraceDeliveries) ? traceparentOf(span) : undefined
+        const traceparent = isTold ? traceparentOf(span) : undefined
         const answer = yield* attempt(target.send, { ...event, nonce, traceparent })
         const outcome = isSuccess(answer) ? "success" as const : "failed" as const
         const record = {

@@ -106,6 +106,7 @@ describe("telemetry", () => {
       const { endpoint, service, sql, webhook } = yield* scene(env)
       yield* sql`INSERT INTO orders SELECT n, 'm' || n FROM generate_series(1, 30) n`
       yield* waitFor("the deliveries", Effect.sync(() => endpoint.received().length === 30))
+      yield* service.ask("POST", `/api/webhooks/${webhook.id}/test`)
       const own = "00-11111111111111111111111111111111-2222222222222222-01"
       yield* service.ask("PATCH", `/api/webhooks/${webhook.id}`, { headers: { TraceParent: own } })
       yield* service.ask("POST", `/api/webhooks/${webhook.id}/test`)
@@ -117,7 +118,7 @@ describe("telemetry", () => {
         ])
       )
       const [test, ...live] = endpoint.received().toReversed()
-      assert.strictEqual(new Set(live.map(({ headers }) => headers["traceparent"])).size, 30)
+      assert.strictEqual(new Set(live.map(({ headers }) => headers["traceparent"])).size, 31)
       for (const request of live) {
         assert.strictEqual(attempts.get(String(request.headers["traceparent"])), deliveryIdOf(request))
       }
