@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, type Redacted, Schedule, Schema } from "effect"
+import { Context, Duration, Effect, Layer, Metric, type Redacted, Schedule, Schema, Tracer } from "effect"
 import { HttpServer } from "effect/http"
 import type { SqlError } from "effect/sql"
 import * as Http from "./http/Server.ts"
@@ -13,6 +13,8 @@ import { ChangeFeed } from "./services/ChangeFeed.ts"
 import { Cursors } from "./services/Cursors.ts"
 import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./services/Database.ts"
 import { DeliveryLog } from "./services/DeliveryLog.ts"
+import * as DeliveryMetrics from "./services/DeliveryMetrics.ts"
+import { TraceDeliveries } from "./services/DeliveryTrace.ts"
 import { Disabling } from "./services/Disabling.ts"
 import { Egress, type EgressOptions } from "./services/Egress.ts"
 import type { EncryptionKeys } from "./services/EncryptionKey.ts"
@@ -25,6 +27,7 @@ import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
 import { Partitions } from "./services/Partitions.ts"
 import { Preview } from "./services/Preview.ts"
+import { layerProcessMetrics } from "./services/ProcessMetrics.ts"
 import { Reconciler } from "./services/Reconciler.ts"
 import { RowQueue } from "./services/RowQueue.ts"
 import { Runners } from "./services/Runners.ts"
@@ -33,6 +36,7 @@ import { Secrets } from "./services/Secrets.ts"
 import { Sender } from "./services/Sender.ts"
 import { Sessions } from "./services/Sessions.ts"
 import { defaultEgressAllow, isLoopback } from "./services/Settings.ts"
+import { Standing } from "./services/Standing.ts"
 import { Statistics } from "./services/Statistics.ts"
 import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
@@ -68,6 +72,8 @@ export interface ServiceOptions {
   readonly egress?: EgressOptions | undefined
   /** How long a circuit is open before that is an alert; 5 minutes unless said. */
   readonly circuitAlertAfterMs?: number | undefined
+  /** A span for every attempt, told to its endpoint in `traceparent`. */
+  readonly traceDeliveries?: boolean | undefined
 }
 
 /** The API requires a key and nobody could have one. */
@@ -123,11 +129,19 @@ const requireProtection = Effect.fnUntraced(function*({ http: { auth, host, krat
   }
 })
 
+const roundTripSeconds = Metric.histogram("truss_database_round_trip_seconds", {
+  description:
+    "Time of the statement SELECT 1, once a second: the wait for a connection of the pool, the way, the answer",
+  boundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 3]
+})
+
 /** Keeps `/health/ready` true: asks the database every second. */
 const watchDatabase = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
   const health = yield* Health
+  yield* Metric.value(roundTripSeconds)
   yield* sql`SELECT 1`.pipe(
+    Effect.trackDuration(roundTripSeconds, Duration.toSeconds),
     Effect.timeout("3 seconds"),
     Effect.matchEffect({
       onFailure: (error) =>
@@ -137,6 +151,15 @@ const watchDatabase = Effect.gen(function*() {
     Effect.repeat(Schedule.spaced("1 second")),
     Effect.forkScoped
   )
+})
+
+/** Statements that nobody asked for, some of them every second, would be traces of their own. */
+const untraced = Effect.withTracerEnabled(false)
+
+/** Who exports metrics reads them as they stand: where somebody does, what the database tells is kept fresh. */
+const standingForExporters = Effect.gen(function*() {
+  if ((yield* Tracer.Tracer) === Tracer.nativeTracer) return
+  yield* (yield* Standing).refresh.pipe(Effect.repeat(Schedule.spaced("10 seconds")), Effect.forkScoped)
 })
 
 const addressOf = ({ address }: HttpServer.HttpServer["Service"]): string =>
@@ -165,7 +188,8 @@ export const layerServices = (
     Health.layer,
     ApiKeys.layer({ apiKey: options.apiKey }),
     Audit.layer,
-    IdempotencyKeys.layer
+    IdempotencyKeys.layer,
+    Standing.layer
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(
@@ -196,7 +220,9 @@ export const layerServices = (
 export const layerService = (options: ServiceOptions) =>
   Layer.effectContext(Effect.gen(function*() {
     yield* requireProtection(options)
-    const services = yield* Layer.build(
+    yield* Layer.build(layerProcessMetrics)
+    DeliveryMetrics.register(yield* Effect.context<never>())
+    const services = yield* untraced(Layer.build(
       layerServices({
         ...options,
         apiKey: options.http.apiKey,
@@ -207,7 +233,7 @@ export const layerService = (options: ServiceOptions) =>
           Permits.layer(options.concurrency)
         ))
       )
-    )
+    ))
     const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
     const start = Effect.gen(function*() {
       yield* watchDatabase
@@ -218,11 +244,12 @@ export const layerService = (options: ServiceOptions) =>
       const dispatcher = yield* Layer.build(
         Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
       )
+      yield* standingForExporters
       yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
       return dispatcher
     })
-    const running = yield* Effect.provideContext(start, services)
+    const running = yield* untraced(Effect.provideContext(start, services))
     // Who follows a log is let go at once, not when the attempts in flight have ended.
     yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
     return Context.mergeAll(services, http, running)
-  }))
+  })).pipe(Layer.provide(Layer.succeed(TraceDeliveries, options.traceDeliveries ?? false)))

@@ -1,9 +1,7 @@
 import { Cause, Effect, Layer, Logger, type LogLevel, References } from "effect"
 import { TerminalCapabilities } from "effect/cli"
-import { FetchHttpClient } from "effect/http"
-import { Otlp } from "effect/observability"
 import type { SettingsShape } from "../services/Settings.ts"
-import { version } from "../services/Version.ts"
+import { layerTelemetry } from "./Telemetry.ts"
 
 const levelColors: Readonly<Record<string, string>> = { Warn: "33", Error: "31", Fatal: "31" }
 
@@ -45,10 +43,5 @@ export const layerLogging = (settings: SettingsShape, options: LoggingOptions): 
   }))
   const level = Layer.succeed(References.MinimumLogLevel, settings.logLevel ?? options.level)
   if (settings.otlpEndpoint === undefined) return Layer.merge(loggers, level)
-  const telemetry = Otlp.layerJson({
-    baseUrl: settings.otlpEndpoint,
-    resource: { serviceName: "truss-webhooks", serviceVersion: version },
-    shutdownTimeout: "2 seconds"
-  }).pipe(Layer.provide(FetchHttpClient.layer))
-  return Layer.merge(Layer.provideMerge(telemetry, loggers), level)
+  return Layer.merge(Layer.provideMerge(layerTelemetry(settings, settings.otlpEndpoint), loggers), level)
 }

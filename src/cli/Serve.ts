@@ -32,6 +32,7 @@ const serve = (settings: SettingsShape) =>
       disableAfterMs: settings.disableAfterMs,
       alertUrl: settings.alertUrl,
       egress: { allow: settings.egressAllow },
+      traceDeliveries: settings.traceDeliveries,
       listen: settings.listen
     }))
     if (made !== undefined) {

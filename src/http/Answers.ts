@@ -5,7 +5,8 @@ import { InternalError, MethodNotAllowed, NotFound } from "./api/Problems.ts"
 import { badRequestOf } from "./Faults.ts"
 import { allowedMethods } from "./KnownRoutes.ts"
 
-const pathOf = (request: HttpServerRequest.HttpServerRequest) => request.url.split("?", 1)[0]!
+/** The path that a request names, without the query. */
+export const pathOf = (request: HttpServerRequest.HttpServerRequest) => request.url.split("?", 1)[0]!
 
 const problem = (error: HttpServerRespondable.Respondable) => HttpServerRespondable.toResponse(error)
 
@@ -60,14 +61,3 @@ export const answer = <E, R>(
 
 /** A handler for what no route takes: 404, or 405 with `Allow`. */
 export const answerNoRoute = Effect.flatMap(HttpServerRequest.HttpServerRequest, noRoute)
-
-/** A line for each request, at debug level: method, path (never the query, it may hold anything) and status. */
-export const logged = <E, R>(handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
-  Effect.tap(
-    handler,
-    (response) =>
-      Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-        Effect.logDebug("HTTP").pipe(
-          Effect.annotateLogs({ method: request.method, path: pathOf(request), status: response.status })
-        ))
-  ).pipe(Effect.withLogSpan("request"))

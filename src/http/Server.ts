@@ -1,11 +1,11 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { Duration, Effect, Layer, Schema } from "effect"
-import { HttpRouter, HttpServer, type HttpServerError } from "effect/http"
+import { HttpMiddleware, HttpRouter, HttpServer, type HttpServerError } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import { LogTails } from "../services/LogTails.ts"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
-import { answer, logged } from "./Answers.ts"
+import { answer } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
 import { SessionApi } from "./api/Session.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
@@ -14,7 +14,9 @@ import { eventsHandlers } from "./EventsHandlers.ts"
 import { layerIdempotency } from "./IdempotencyControl.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
 import { logsHandlers } from "./LogsHandlers.ts"
+import { observed } from "./Observed.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
+import { identified } from "./RequestId.ts"
 import { sessionHandlers } from "./SessionHandlers.ts"
 import { SignIn, type SignInOptions } from "./SignIn.ts"
 import { statsHandlers } from "./StatsHandlers.ts"
@@ -68,7 +70,10 @@ export const layerRoutes = (options: SignInOptions) =>
     routesOf(ManagementApi).pipe(Layer.provide(layerManagement)),
     HttpApiBuilder.layer(SessionApi).pipe(Layer.provide(sessionHandlers)),
     layerSystem
-  ).pipe(Layer.provide(SignIn.layer(options)), Layer.provide(HttpRouter.middleware(answer).layer))
+  ).pipe(
+    Layer.provide(SignIn.layer(options)),
+    Layer.provide(HttpRouter.middleware((handler) => identified(answer(handler))).layer)
+  )
 
 const reasons: Record<string, readonly [ListenError["reason"], string]> = {
   EADDRINUSE: ["port_in_use", "is in use by another program"],
@@ -124,7 +129,7 @@ export const layer = (options: ServerOptions) =>
     const served = HttpRouter.serve(
       Layer.mergeAll(
         layerRoutes(options),
-        HttpRouter.middleware((handler) => logged(answer(handler)), { global: true })
+        HttpRouter.middleware((handler) => identified(observed(answer(handler))), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }
     )
@@ -132,6 +137,8 @@ export const layer = (options: ServerOptions) =>
       Layer.provideMerge(served),
       Layer.provideMerge(layerCut(server)),
       Layer.provide(listening),
-      Layer.provide(NodeHttpServer.layerHttpServices)
+      Layer.provide(NodeHttpServer.layerHttpServices),
+      // `observed` makes the span of a request: with its route for a name, and without its query.
+      Layer.provide(Layer.succeed(HttpMiddleware.TracerDisabledWhen, () => true))
     )
   }))

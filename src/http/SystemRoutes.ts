@@ -1,8 +1,9 @@
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Metric } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApiSwagger, OpenApi } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
-import { Health } from "../services/Health.ts"
+import { Health, isReady } from "../services/Health.ts"
+import { Standing } from "../services/Standing.ts"
 import { answerNoRoute } from "./Answers.ts"
 import { DescribedApi } from "./OpenApiDocument.ts"
 
@@ -10,17 +11,32 @@ const ok = HttpServerResponse.jsonUnsafe({ status: "ok" })
 
 const ready = Effect.fnUntraced(function*(health: Health["Service"]) {
   const state = yield* health.get
-  const isReady = state.database === null && state.listener === null
-  return HttpServerResponse.jsonUnsafe(
-    { status: isReady ? "ready" : "unavailable", ...state },
-    { status: isReady ? 200 : 503 }
-  )
+  const well = isReady(state)
+  return HttpServerResponse.jsonUnsafe({ status: well ? "ready" : "unavailable", ...state }, {
+    status: well ? 200 : 503
+  })
 })
 
 const layerHealth = HttpRouter.use(Effect.fnUntraced(function*(router) {
   const health = yield* Health
   yield* router.add("GET", "/health/live", Effect.succeed(ok))
   yield* router.add("GET", "/health/ready", ready(health))
+}))
+
+/** Ours and the embedding program's: what Effect's own modules count has neither help nor units. */
+const format = Effect.gen(function*() {
+  const registry = yield* Metric.MetricRegistry
+  const shown = [...registry].filter(([, { id }]) => !id.startsWith("effect_"))
+  return yield* Effect.provideService(PrometheusMetrics.format(), Metric.MetricRegistry, new Map(shown))
+})
+
+const layerMetrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
+  const standing = yield* Standing
+  const metrics = standing.refresh.pipe(
+    Effect.andThen(format),
+    Effect.map((text) => HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" }))
+  )
+  yield* router.add("GET", "/metrics", metrics)
 }))
 
 const layerOpenApi = HttpRouter.add(
@@ -64,5 +80,5 @@ export const layerSystem = Layer.mergeAll(
   layerDocs,
   layerHome,
   layerNoRoute,
-  PrometheusMetrics.layerHttp({ path: "/metrics" })
+  layerMetrics
 )

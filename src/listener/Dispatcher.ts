@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, PubSub, Schedule } from "effect"
+import { Context, Effect, Layer, Metric, PubSub, Schedule } from "effect"
 import { MessageStorage, RunnerHealth, Runners, RunnerStorage, Sharding, ShardingConfig } from "effect/cluster"
 import type { SqlError } from "effect/sql"
 import type { EventType } from "../domain/EventType.ts"
@@ -8,7 +8,7 @@ import { Alerts } from "../services/Alerts.ts"
 import { Capture } from "../services/Capture.ts"
 import { Health } from "../services/Health.ts"
 import { settleOrigin } from "../services/Origin.ts"
-import { Partitions } from "../services/Partitions.ts"
+import { Partitions, partitionsPastRetention } from "../services/Partitions.ts"
 import { Secrets } from "../services/Secrets.ts"
 import { WebhookChanges } from "../services/WebhookChanges.ts"
 import { attend } from "./Doorbell.ts"
@@ -128,6 +128,10 @@ export class Dispatcher extends Context.Service<Dispatcher, { readonly running: 
         const health = yield* Health
         const secrets = yield* Secrets
         const place = yield* leadership
+        const standBy = Effect.andThen(
+          health.set({ listener: null, mode: "standby" }),
+          Metric.update(partitionsPastRetention, 0)
+        )
         const term = Effect.scoped(Effect.gen(function*() {
           yield* place.held
           yield* health.set({ listener: "starting", mode: "starting" })
@@ -136,9 +140,9 @@ export class Dispatcher extends Context.Service<Dispatcher, { readonly running: 
           const cluster = yield* Layer.build(Layer.fresh(Layer.provideMerge(WebhookActors, OneRunner)))
           yield* Effect.raceFirst(Effect.provide(Effect.scoped(dispatch(options)), cluster), place.lost)
           yield* Effect.logWarning("another process delivers now: standing by")
-          yield* health.set({ listener: null, mode: "standby" })
+          yield* standBy
         }))
-        yield* health.set({ listener: null, mode: "standby" })
+        yield* standBy
         yield* term.pipe(
           Effect.tapCause((cause) => Effect.logError("the dispatcher failed and starts again", cause)),
           Effect.catchCause(() => Effect.sleep("1 second")),

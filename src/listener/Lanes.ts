@@ -2,10 +2,13 @@
  * The lanes of one webhook: at most `concurrency` attempts in flight, as many as the process permits. Callbacks and
  * arrays, since each event passes here; the actor's fibers only see batches.
  */
+import type { Tracer } from "effect"
 import { type Answer, isSuccess } from "../domain/Attempt.ts"
 import { nonceLimit } from "../domain/AttemptRef.ts"
+import { traceparentOf } from "../services/DeliveryTrace.ts"
 import type { StoredEvent } from "../services/EventPageQuery.ts"
 import type { Send } from "../services/Sender.ts"
+import type { BatchTrace } from "./BatchTraces.ts"
 import type { Claimant, FairPermits } from "./Permits.ts"
 import type { Ordered, RowOrder } from "./RowOrder.ts"
 
@@ -21,6 +24,7 @@ export interface Task extends Ordered {
   readonly page: OpenPage | undefined
   /** The nonce of the attempt that a bulk replay repeats. */
   readonly replayOf: number | null
+  readonly trace: BatchTrace | undefined
 }
 
 /** An attempt that has ended. */
@@ -32,6 +36,8 @@ export interface Finished {
   /** It was sent to learn whether the endpoint is back. */
   readonly probe: boolean
   readonly answer: Answer
+  /** Where every attempt has one. */
+  readonly span: Tracer.Span | undefined
 }
 
 export interface LanesOptions {
@@ -56,6 +62,7 @@ interface Running {
   readonly createdAt: number
   readonly probe: boolean
   readonly permit: boolean
+  readonly span: Tracer.Span | undefined
   readonly cancel: () => void
 }
 
@@ -179,7 +186,7 @@ export class Lanes implements Claimant {
   /** Breaks off what is in flight; each comes back as `aborted`. */
   abort(): ReadonlyArray<Finished> {
     const now = Date.now()
-    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce, permit, probe }]) => {
+    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce, permit, probe, span }]) => {
       cancel()
       if (permit) this.options.permits.release()
       const answer = {
@@ -189,7 +196,7 @@ export class Lanes implements Claimant {
         error: "aborted" as const,
         retryAfter: null
       }
-      return { task, nonce, createdAt, probe, answer }
+      return { task, nonce, createdAt, probe, answer, span }
     })
     this.running.clear()
     return aborted
@@ -297,17 +304,19 @@ export class Lanes implements Claimant {
     const probe = this.probeAt !== null
     this.probing = probe
     this.tokens--
-    const cancel = this.options.send({ ...task.event, nonce }, (answer) => {
+    const span = task.trace?.start()
+    const delivery = { ...task.event, nonce, traceparent: span && traceparentOf(span) }
+    const cancel = this.options.send(delivery, (answer) => {
       this.running.delete(task)
       if (probe) this.probing = false
       this.isTrusted = isSuccess(answer)
-      const again = this.options.onFinished({ task, nonce, createdAt, probe, answer })
+      const again = this.options.onFinished({ task, nonce, createdAt, probe, answer, span })
       if (this.options.order !== undefined) this.free(this.options.order, task, again)
       if (permit) this.options.permits.release()
       this.pump()
       if (this.inFlight === 0) this.onIdle?.()
     })
-    this.running.set(task, { nonce, createdAt, probe, permit, cancel })
+    this.running.set(task, { nonce, createdAt, probe, permit, span, cancel })
   }
 
   private free(order: RowOrder<Task>, task: Task, again: boolean): void {

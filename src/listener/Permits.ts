@@ -1,4 +1,5 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Metric } from "effect"
+import { liveMetric } from "../services/LiveMetric.ts"
 
 /** Somebody who waits for a permit. */
 export interface Claimant {
@@ -38,9 +39,22 @@ export class FairPermits {
   private wallDeadline = Infinity
   private monotonicDeadline = Infinity
 
+  private readonly permits: number
+
   constructor(permits: number) {
+    this.permits = permits
     this.free = permits
     this.kept = Math.floor(permits / 4)
+  }
+
+  /** Permits that are taken. */
+  get taken(): number {
+    return this.permits - this.free
+  }
+
+  /** Webhooks that wait for a permit. */
+  get waiting(): number {
+    return this.line.length
   }
 
   /** Whether an attempt may start now. If not, the claimant's `resume` is called when it may. */
@@ -118,6 +132,28 @@ export class FairPermits {
   }
 }
 
+const inFlight = Metric.gauge("truss_attempts_in_flight", {
+  description: "Attempts in flight that hold one of this process's permits"
+})
+
+const most = Metric.gauge("truss_attempts_in_flight_limit", {
+  description: "Permits for attempts in flight in this process: TRUSS_CONCURRENCY"
+})
+
+const waiting = Metric.gauge("truss_webhooks_awaiting_permit", {
+  description: "Webhooks of this process that have something to send and wait for a permit"
+})
+
 export class Permits extends Context.Service<Permits, FairPermits>()("truss/listener/Permits") {
-  static readonly layer = (concurrency: number) => Layer.sync(Permits, () => new FairPermits(concurrency))
+  static readonly layer = (concurrency: number) =>
+    Layer.effect(
+      Permits,
+      Effect.gen(function*() {
+        const permits = new FairPermits(concurrency)
+        yield* liveMetric(inFlight, () => ({ value: permits.taken }))
+        yield* liveMetric(most, () => ({ value: concurrency }))
+        yield* liveMetric(waiting, () => ({ value: permits.waiting }))
+        return permits
+      })
+    )
 }

@@ -2,7 +2,7 @@ import { Cause, Duration, Effect, Exit, Latch, Metric, Schedule, Schema } from "
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
 import { WebhookId } from "../domain/Webhook.ts"
-import * as DeliveryMetrics from "./DeliveryMetrics.ts"
+import * as DeliveryMetrics from "../services/DeliveryMetrics.ts"
 import { Permits } from "./Permits.ts"
 import { runSession } from "./WebhookSession.ts"
 

@@ -1,4 +1,4 @@
-import { Effect, Latch, Schedule } from "effect"
+import { Effect, Latch, Schedule, type Tracer } from "effect"
 import type { SqlError } from "effect/sql"
 import { apply, type DeliveryState, fold, isFailingForTooLong, nextProbeAt } from "../domain/DeliveryState.ts"
 import { everyRow, rowKeys } from "../domain/RowKey.ts"
@@ -7,13 +7,14 @@ import type { ActorWebhook } from "../services/ActorWebhook.ts"
 import { type AttemptRecord, toFolded } from "../services/AttemptRecord.ts"
 import { Cursors, type Lease, type Position } from "../services/Cursors.ts"
 import { reasonOf } from "../services/Database.ts"
+import * as DeliveryMetrics from "../services/DeliveryMetrics.ts"
 import { Disabling } from "../services/Disabling.ts"
 import { leavesDue, type ParkedEvent } from "../services/DueRow.ts"
 import type { StoredEvent } from "../services/EventPageQuery.ts"
 import { type JobPage, Jobs } from "../services/Jobs.ts"
 import { RowQueue } from "../services/RowQueue.ts"
 import { Sender } from "../services/Sender.ts"
-import * as DeliveryMetrics from "./DeliveryMetrics.ts"
+import { type BatchTrace, batchTraces } from "./BatchTraces.ts"
 import { type Finished, Lanes, lowWater, type OpenPage, type Task } from "./Lanes.ts"
 import { Permits } from "./Permits.ts"
 import { RowOrder } from "./RowOrder.ts"
@@ -70,6 +71,8 @@ const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spa
 interface Ended {
   readonly record: AttemptRecord
   readonly page: OpenPage | undefined
+  readonly trace: BatchTrace | undefined
+  readonly span: Tracer.Span | undefined
 }
 
 const noBatch = { ended: [], parked: [] }
@@ -87,6 +90,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   const sender = yield* Sender
   const permits = yield* Permits
   const context = yield* Effect.context<never>()
+  const traces = yield* batchTraces(id)
 
   const patiently = <A>(what: string, effect: Effect.Effect<A, SqlError.SqlError>) =>
     effect.pipe(
@@ -140,7 +144,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   const finish = (finished: Finished): AttemptRecord => {
     const settlement = settle(finished, lease.webhook.maxAttempts, state, Date.now())
     state = settlement.state
-    ended.push({ record: settlement.record, page: finished.task.page })
+    const { page, trace } = finished.task
+    ended.push({ record: settlement.record, page, trace, span: finished.span })
     return settlement.record
   }
 
@@ -162,7 +167,10 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       parked.push(task)
       done.openUnsafe()
     },
-    onDropped: (task) => void dueInFlight.delete(task.seq),
+    onDropped: (task) => {
+      dueInFlight.delete(task.seq)
+      task.trace?.passed()
+    },
     onLow: () => {
       if (more || mayHaveJobs) feed.openUnsafe()
     }
@@ -178,7 +186,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     return keys
   }
 
-  const toTask = (event: StoredEvent, more: Pick<Task, "attempt" | "page" | "due" | "replayOf">): Task => ({
+  const toTask = (event: StoredEvent, more: Pick<Task, "attempt" | "page" | "due" | "replayOf" | "trace">): Task => ({
     event,
     seq: event.ref.seq,
     keys: keysOf(event),
@@ -205,19 +213,22 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     const room = lanes.isOpen ? 1 : dueEvents - lanes.waitingAgain
     // What becomes due while this is read may not be in it.
     nextDueAt = null
+    const from = Date.now()
     const { events, nextAt } = yield* cursors.due(lease, room, [...dueInFlight])
     // What cannot be found any more must not make the loop spin.
     if (nextAt !== null) expect(Math.max(nextAt, Date.now() + (events.length === room ? 5 : 250)))
     for (const event of events) dueInFlight.add(event.ref.seq)
+    const trace = traces.begin("due", from, events.length)
     lanes.addAgain(
       events.map((event) =>
-        toTask(event, { attempt: event.attempt, replayOf: event.replayOf, page: undefined, due: true })
+        toTask(event, { attempt: event.attempt, replayOf: event.replayOf, page: undefined, due: true, trace })
       )
     )
   })
 
   const readPage = Effect.gen(function*() {
     more = false
+    const from = Date.now()
     const read = yield* cursors.page(lease, position)
     if (read === "crashed") {
       yield* Effect.logWarning("the database has crashed: starting again from what it has stored")
@@ -239,10 +250,12 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     }
     const page: Page = { remaining: read.events.length, next: read.next }
     pages.push(page)
-    lanes.addFresh(read.events.map((event) => toTask(event, { attempt: 1, replayOf: null, page, due: false })))
+    const trace = traces.begin("new", from, read.events.length)
+    lanes.addFresh(read.events.map((event) => toTask(event, { attempt: 1, replayOf: null, page, due: false, trace })))
   })
 
   const readJob = Effect.gen(function*() {
+    const from = Date.now()
     const read = yield* jobs.next(id, dueEvents)
     if (read === undefined) {
       mayHaveJobs = false
@@ -251,7 +264,10 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     if (read.events.length === 0) return yield* jobs.advance(read.jobId, read.lastSeq, 0, read.last)
     const page: JobPageInLanes = { ...read, remaining: read.events.length }
     jobPage = page
-    lanes.addBulk(read.events.map((event) => toTask(event, { attempt: 1, replayOf: event.replayOf, page, due: false })))
+    const trace = traces.begin("job", from, read.events.length)
+    lanes.addBulk(
+      read.events.map((event) => toTask(event, { attempt: 1, replayOf: event.replayOf, page, due: false, trace }))
+    )
   })
 
   const advance = () => {
@@ -295,6 +311,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     const to = written
     const passed = (gaps - to.gaps.length) / 2
     const number = commits++
+    const from = Date.now()
     const slow = setTimeout(() => lanes.hold(), slowCommitMs)
     const logged = yield* patiently(
       "write the log",
@@ -309,7 +326,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       )
     )
     clearTimeout(slow)
-    const { parked: wereParked } = batch
+    const { ended: wereEnded, parked: wereParked } = batch
     batch = noBatch
     if (logged === undefined) {
       gone = (yield* patiently("read the webhook's settings", cursors.settings(id))) === undefined
@@ -327,10 +344,19 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
         nextAttemptAt !== null && (next === null || nextAttemptAt < next) ? nextAttemptAt : next,
       null
     ))
-    DeliveryMetrics.observe(records, context)
+    const firsts = wereEnded.filter(({ page }) => page !== undefined && page !== jobPage)
+    DeliveryMetrics.observe(records, firsts.map(({ record }) => record), context)
+    if (traces.isOn) traceCommit(wereEnded, wereParked, from)
     yield* after(records)
     if (wantsJob()) feed.openUnsafe()
   })
+
+  const traceCommit = (ended: ReadonlyArray<Ended>, parked: ReadonlyArray<Task>, from: number) => {
+    const now = Date.now()
+    for (const trace of new Set([...ended, ...parked].map(({ trace }) => trace))) trace?.step("commit", from, now)
+    for (const { record, span, trace } of ended) trace?.ended(record, span)
+    for (const { trace } of parked) trace?.passed()
+  }
 
   /** Something is due then. */
   const expect = (at: number | null) => {
@@ -424,5 +450,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     committer,
     reloader,
     Effect.andThen(crashed.await, endQuietly)
-  ]).pipe(Effect.ensuring(Effect.timeoutOption(drain, "15 seconds")))
+  ]).pipe(
+    Effect.ensuring(Effect.timeoutOption(drain, "15 seconds")),
+    Effect.ensuring(Effect.sync(traces.close))
+  )
 })

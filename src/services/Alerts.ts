@@ -1,8 +1,8 @@
 import { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Effect, Layer, Random, Schedule } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Random, Schedule } from "effect"
 import type { SqlError } from "effect/sql"
 import { alertBody, type AlertKind, type AlertSubject, type DisablingReason } from "../domain/Alert.ts"
-import { type Answer, isSuccess } from "../domain/Attempt.ts"
+import { type Answer, isSuccess, Outcome } from "../domain/Attempt.ts"
 import { retryAfterOf, retryDelayMs } from "../domain/Retry.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import { plain, texts } from "./PgArray.ts"
@@ -23,6 +23,13 @@ const maxAttempts = 8
 
 /** Alerts that are sent at the same time at most. */
 const batch = 20
+
+const alertAttempts = Metric.counter("truss_alert_attempts_total", {
+  description: "Attempts to send an alert to TRUSS_ALERT_URL, by outcome",
+  incremental: true
+})
+
+const counted = (outcome: Outcome, count = 1) => Metric.update(Metric.withAttributes(alertAttempts, { outcome }), count)
 
 interface NewAlert {
   readonly webhookId: WebhookId
@@ -82,6 +89,7 @@ export class Alerts extends Context.Service<Alerts, {
         const sql = yield* PgClient.PgClient
         const sender = yield* Sender
         const secrets = yield* Secrets
+        yield* Effect.forEach(Outcome.literals, (outcome) => counted(outcome, 0))
         const { circuitAlertAfterMs = defaultCircuitAlertAfterMs, url } = options
 
         // What was told a month ago makes room when there is something new to tell of the webhook.
@@ -153,8 +161,9 @@ export class Alerts extends Context.Service<Alerts, {
         })
 
         const settle = Effect.fnUntraced(function*(alert: DueAlert, answer: Answer) {
-          if (isSuccess(answer)) return null
+          if (isSuccess(answer)) return yield* Effect.as(counted("success"), null)
           const problem = { alert: alert.id, attempt: alert.attempt, status: answer.statusCode, error: answer.error }
+          yield* counted(alert.attempt >= maxAttempts ? "failed" : "retrying")
           if (alert.attempt >= maxAttempts) return yield* Effect.as(Effect.logError("gave an alert up", problem), null)
           yield* Effect.logWarning("an alert was not accepted and is sent again", problem)
           const now = yield* Clock.currentTimeMillis

@@ -44,3 +44,13 @@ export const oldestPending = `(least(
     ON e.slot = d.event_slot AND e.table_id = d.table_id AND e.seq = d.event_seq
     WHERE d.webhook_id = w.id ORDER BY d.event_seq LIMIT 1),
   (SELECT min(e.created_at) FROM (${ahead(100)}) e)))`
+
+/** How many events wait in all for the active webhooks, counted up to here. */
+export const totalBacklogLimit = 50_000
+
+/** The sum of `backlog` over the active webhooks; the search ends at the limit, in whichever webhook it is then. */
+export const totalBacklog = `(SELECT count(*)::float8 FROM (
+  SELECT FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id CROSS JOIN LATERAL (
+    (SELECT FROM truss.due d WHERE d.webhook_id = w.id LIMIT ${backlogLimit})
+    UNION ALL (SELECT FROM (${ahead(backlogLimit)}) e)
+  ) e WHERE w.active LIMIT ${totalBacklogLimit}) e)`

@@ -9,6 +9,8 @@ import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Cursors } from "./Cursors.ts"
 import { orUnavailable } from "./Database.ts"
 import { DeliveryLog } from "./DeliveryLog.ts"
+import * as DeliveryMetrics from "./DeliveryMetrics.ts"
+import { endAttempt, TraceDeliveries, traceparentOf } from "./DeliveryTrace.ts"
 import { secretColumns, type SecretRow, Secrets } from "./Secrets.ts"
 import { attempt, type Send, Sender } from "./Sender.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
@@ -40,6 +42,8 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       const sender = yield* Sender
       const secrets = yield* Secrets
       const changes = yield* WebhookChanges
+      const context = yield* Effect.context<never>()
+      const isTold = yield* TraceDeliveries
 
       const endpoint = Effect.fnUntraced(function*(id: string) {
         if (!isWebhookId(id)) return yield* new WebhookNotFound({ id })
@@ -67,7 +71,9 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       ) {
         const nonce = yield* Random.nextIntBetween(0, nonceLimit)
         const createdAt = yield* Clock.currentTimeMillis
-        const answer = yield* attempt(target.send, { ...event, nonce })
+        const span = yield* Effect.makeSpan("attempt", { kind: "client" })
+        const traceparent = isTold ? traceparentOf(span) : undefined
+        const answer = yield* attempt(target.send, { ...event, nonce, traceparent })
         const outcome = isSuccess(answer) ? "success" as const : "failed" as const
         const record = {
           ref: event.ref,
@@ -86,8 +92,10 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
           probe: false,
           keys: []
         }
+        endAttempt(span, record)
         const written = yield* cursors.append(target.id, [record])
         if (written === undefined) return yield* new WebhookNotFound({ id: target.id })
+        DeliveryMetrics.observe([record], [], context)
         // Its circuit is closed now, and its actor does not know.
         if (written.wasOpen && outcome === "success" && event.eventType !== "TEST") {
           yield* announce(sql, target.id)

@@ -38,6 +38,8 @@ export interface Delivery {
   readonly eventType: EventType
   readonly body: string
   readonly nonce: number
+  /** Its span, where the endpoint is told: see DeliveryTrace.ts. */
+  readonly traceparent?: string | undefined
 }
 
 export type Done = (answer: Answer) => void
@@ -177,11 +179,11 @@ const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
   }
 }
 
-const toMessage = ({ body, eventType, nonce, ref }: Delivery): Message => ({
-  id: encodeEventId(ref),
-  body,
-  headers: ["X-Truss-Event", eventType, "X-Truss-Delivery", encodeAttemptId({ eventSeq: ref.seq, nonce })]
-})
+const toMessage = ({ body, eventType, nonce, ref, traceparent }: Delivery, hasOwn: boolean): Message => {
+  const headers = ["X-Truss-Event", eventType, "X-Truss-Delivery", encodeAttemptId({ eventSeq: ref.seq, nonce })]
+  if (traceparent !== undefined && !hasOwn) headers.push("traceparent", traceparent)
+  return { id: encodeEventId(ref), body, headers }
+}
 
 interface Transports {
   readonly first: Transport
@@ -220,7 +222,8 @@ export class Sender extends Context.Service<Sender, {
       return Sender.of({
         to: (endpoint) => {
           const send = messages(endpoint)
-          return (delivery, done) => send(toMessage(delivery), done)
+          const hasOwn = Object.keys(endpoint.headers).some((name) => name.toLowerCase() === "traceparent")
+          return (delivery, done) => send(toMessage(delivery, hasOwn), done)
         },
         messages
       })

@@ -63,9 +63,13 @@ export const Folder: Kind<string> = {
   parse: (text) => text.trim() === "" || text.includes("\0") ? undefined : text
 }
 
-const HttpUrl: Kind<string> = {
-  allowed: "an http or https URL",
-  parse: (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text) ? text : undefined
+const CollectorUrl: Kind<string> = {
+  allowed: "an http or https URL without credentials, query and fragment",
+  secret: true,
+  parse: (text) => {
+    const url = /^https?:\/\/[^/]/i.test(text) ? URL.parse(text) : null
+    return url !== null && url.href === url.origin + url.pathname ? text : undefined
+  }
 }
 
 const ApiKey: Kind<Redacted.Redacted> = {
@@ -117,6 +121,44 @@ const Reachable: Kind<EgressAllow> = {
   parse: parseEgressAllow
 }
 
+const headerName = /^[!#$%&'*+.^_`|~0-9a-z-]+$/i
+
+const decoded = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text.trim())
+  } catch {
+    return undefined
+  }
+}
+
+/** `name=value,name=value`, percent-encoded, as OpenTelemetry's variables have it. */
+const pairs = (text: string, fits: (name: string, value: string) => boolean) => {
+  const found: Record<string, string> = Object.create(null)
+  for (const pair of text.split(",").filter((part) => part.trim() !== "")) {
+    const at = pair.indexOf("=")
+    const [name, value] = [decoded(pair.slice(0, Math.max(0, at))), decoded(pair.slice(at + 1))]
+    if (name === undefined || name === "" || value === undefined || !fits(name, value)) return undefined
+    found[name] = value
+  }
+  return found
+}
+
+const OtlpHeaders: Kind<Redacted.Redacted<Readonly<Record<string, string>>>> = {
+  allowed: "headers like name=value,other=value, with percent-encoded values",
+  secret: true,
+  parse: (text) => {
+    const headers = pairs(text, (name, value) => headerName.test(name) && /^[\t\x20-\x7e]*$/.test(value))
+    return headers && Redacted.make(headers)
+  }
+}
+
+const Attributes: Kind<Readonly<Record<string, string>>> = {
+  allowed: "attributes like key=value,other=value, with percent-encoded values",
+  parse: (text) => pairs(text, () => true)
+}
+
+const Text: Kind<string> = { allowed: "a text", parse: (text) => text.trim() === "" ? undefined : text.trim() }
+
 const Switch = choice({ true: true, false: false }, "true or false")
 
 const Level = choice<LogLevel.LogLevel>(
@@ -160,6 +202,11 @@ export interface SettingsShape {
   readonly logLevel: LogLevel.LogLevel | undefined
   readonly logFormat: "pretty" | "json" | undefined
   readonly otlpEndpoint: string | undefined
+  readonly otlpHeaders: Redacted.Redacted<Readonly<Record<string, string>>> | undefined
+  readonly otelServiceName: string | undefined
+  readonly otelResource: Readonly<Record<string, string>>
+  /** A span for every attempt, told to its endpoint in `traceparent`. */
+  readonly traceDeliveries: boolean
   /** Variables named `TRUSS_…` that are no setting of this version. */
   readonly unknown: ReadonlyArray<string>
 }
@@ -182,7 +229,8 @@ const known = new Set([
   "TRUSS_MAX_PAYLOAD",
   "TRUSS_DISABLE_AFTER",
   "TRUSS_ALERT_URL",
-  "TRUSS_EGRESS_ALLOW"
+  "TRUSS_EGRESS_ALLOW",
+  "TRUSS_TRACE_DELIVERIES"
 ])
 
 // The provider shows names as a tree whose branches are the parts between underscores.
@@ -234,7 +282,14 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const egressAllow = yield* setting("TRUSS_EGRESS_ALLOW", Reachable)
   const logLevel = yield* setting("LOG_LEVEL", Level)
   const logFormat = yield* setting("LOG_FORMAT", choice({ pretty: "pretty", json: "json" }, "pretty or json"))
-  const otlpEndpoint = yield* setting("OTEL_EXPORTER_OTLP_ENDPOINT", HttpUrl)
+  const otlpEndpoint = yield* setting("OTEL_EXPORTER_OTLP_ENDPOINT", CollectorUrl)
+  const otlpHeaders = yield* setting("OTEL_EXPORTER_OTLP_HEADERS", OtlpHeaders)
+  const otelServiceName = yield* setting("OTEL_SERVICE_NAME", Text)
+  const otelResource = yield* setting("OTEL_RESOURCE_ATTRIBUTES", Attributes)
+  const traceDeliveries = yield* setting("TRUSS_TRACE_DELIVERIES", Switch)
+  if (traceDeliveries === true && otlpEndpoint === undefined) {
+    faults.push("TRUSS_TRACE_DELIVERIES must go with OTEL_EXPORTER_OTLP_ENDPOINT: the traces have to go somewhere")
+  }
   const names = yield* namesUnder(yield* ConfigProvider.ConfigProvider, ["TRUSS"])
   const [first, ...rest] = faults
   if (first !== undefined) return yield* new InvalidSettings({ faults: [first, ...rest] })
@@ -260,6 +315,10 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     logLevel,
     logFormat,
     otlpEndpoint,
+    otlpHeaders,
+    otelServiceName,
+    otelResource: otelResource ?? {},
+    traceDeliveries: traceDeliveries ?? false,
     unknown: names.filter((name) => !known.has(name))
   } satisfies SettingsShape
 }, Effect.catchTag(["ConfigError", "SourceError"], Effect.die))

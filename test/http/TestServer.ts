@@ -31,6 +31,7 @@ import { RowQueue } from "../../src/services/RowQueue.ts"
 import { Runners } from "../../src/services/Runners.ts"
 import { SecretRotator } from "../../src/services/SecretRotator.ts"
 import { Sessions } from "../../src/services/Sessions.ts"
+import { Standing } from "../../src/services/Standing.ts"
 import { Statistics } from "../../src/services/Statistics.ts"
 import { Tables } from "../../src/services/Tables.ts"
 import { type VersionedWebhook, type WebhookQuery, Webhooks } from "../../src/services/Webhooks.ts"
@@ -246,6 +247,7 @@ const repair = Layer.mergeAll(
   Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
   Layer.succeed(Statistics, { of: () => elsewhere }),
   Layer.succeed(Runners, { list: elsewhere, join: () => elsewhere }),
+  Layer.succeed(Standing, { refresh: Effect.void }),
   Layer.succeed(Tables, { list: () => elsewhere }),
   Layer.succeed(Jobs, {
     replay: () => elsewhere,

@@ -43,6 +43,10 @@ describe("Settings", () => {
         logLevel: undefined,
         logFormat: undefined,
         otlpEndpoint: undefined,
+        otlpHeaders: undefined,
+        otelServiceName: undefined,
+        otelResource: {},
+        traceDeliveries: false,
         unknown: []
       })
     }))
@@ -70,7 +74,11 @@ describe("Settings", () => {
         TRUSS_EGRESS_ALLOW: "::1, 10.1.2.3/8,Hooks.Internal,*.corp.example",
         LOG_LEVEL: "DEBUG",
         LOG_FORMAT: "json",
-        OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318"
+        OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318",
+        OTEL_EXPORTER_OTLP_HEADERS: "authorization=Basic%20eDp5, x-scope-orgid = 7,",
+        OTEL_SERVICE_NAME: "orders-webhooks",
+        OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=production,host.name=a%2Cb",
+        TRUSS_TRACE_DELIVERIES: "true"
       })
       assert.strictEqual(
         settings.databaseUrl && Redacted.value(settings.databaseUrl),
@@ -82,8 +90,19 @@ describe("Settings", () => {
       )
       assert.strictEqual(settings.apiKey && Redacted.value(settings.apiKey), apiKey)
       assert.lengthOf(settings.encryptionKeys ?? [], 2)
-      const { apiKey: _, databaseListenUrl: _listenUrl, databaseUrl: _url, encryptionKeys: _keys, ...rest } = settings
-      assert.deepStrictEqual(rest, {
+      assert.deepStrictEqual(
+        settings.otlpHeaders && { ...Redacted.value(settings.otlpHeaders) },
+        { "authorization": "Basic eDp5", "x-scope-orgid": "7" }
+      )
+      const {
+        apiKey: _,
+        databaseListenUrl: _listenUrl,
+        databaseUrl: _url,
+        encryptionKeys: _keys,
+        otlpHeaders: _headers,
+        ...rest
+      } = settings
+      assert.deepStrictEqual({ ...rest, otelResource: { ...rest.otelResource } }, {
         databasePrepare: false,
         listen: "off",
         host: "::",
@@ -106,6 +125,9 @@ describe("Settings", () => {
         logLevel: "Debug",
         logFormat: "json",
         otlpEndpoint: "http://collector:4318",
+        otelServiceName: "orders-webhooks",
+        otelResource: { "deployment.environment.name": "production", "host.name": "a,b" },
+        traceDeliveries: true,
         unknown: []
       })
     }))
@@ -185,7 +207,17 @@ describe("Settings", () => {
       ["TRUSS_ALERT_URL", "https://user:password@alerts.example.com"],
       ["LOG_LEVEL", "verbose"],
       ["LOG_FORMAT", "xml"],
-      ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"]
+      ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"],
+      ["OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:password@collector:4318"],
+      ["OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318?token=1"],
+      ["OTEL_EXPORTER_OTLP_HEADERS", "authorization"],
+      ["OTEL_EXPORTER_OTLP_HEADERS", "a header=1"],
+      ["OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%0d%0aHost:%20x"],
+      ["OTEL_EXPORTER_OTLP_HEADERS", "authorization=%E0%A4%A"],
+      ["OTEL_SERVICE_NAME", " "],
+      ["OTEL_RESOURCE_ATTRIBUTES", "=production"],
+      ["OTEL_RESOURCE_ATTRIBUTES", "environment"],
+      ["TRUSS_TRACE_DELIVERIES", "1"]
     ] as const
   )("refuses %s=%s", ([name, value]) => fault(name, value))
 
@@ -195,6 +227,14 @@ describe("Settings", () => {
       assert.notInclude(yield* fault("TRUSS_API_KEY", "hunter2"), "hunter2")
       assert.notInclude(yield* fault("TRUSS_ENCRYPTION_KEY", "hunter2"), "hunter2")
       assert.notInclude(yield* fault("TRUSS_ALERT_URL", "//alerts.example.com/hunter2"), "hunter2")
+      assert.notInclude(yield* fault("OTEL_EXPORTER_OTLP_HEADERS", "authorization: hunter2"), "hunter2")
+      assert.notInclude(yield* fault("OTEL_EXPORTER_OTLP_ENDPOINT", "http://app:hunter2@collector"), "hunter2")
+    }))
+
+  it.effect("wants OTEL_EXPORTER_OTLP_ENDPOINT beside TRUSS_TRACE_DELIVERIES", () =>
+    Effect.gen(function*() {
+      const [line] = yield* faults({ TRUSS_TRACE_DELIVERIES: "true" })
+      assert.include(line, "TRUSS_TRACE_DELIVERIES must go with OTEL_EXPORTER_OTLP_ENDPOINT")
     }))
 
   it.effect("wants DATABASE_URL beside DATABASE_LISTEN_URL", () =>
