@@ -8,11 +8,12 @@ import { topSelfTimes } from "./Profile.ts"
 import { line, printTable, progress, writeJson } from "./Report.ts"
 import type { Measured, Scenario } from "./Scenario.ts"
 import { Burst } from "./scenarios/Burst.ts"
+import { Contenders } from "./scenarios/Contenders.ts"
 import { Isolation } from "./scenarios/Isolation.ts"
 import { Steady } from "./scenarios/Steady.ts"
 import { Writers } from "./scenarios/Writers.ts"
 
-const scenarios: ReadonlyArray<Scenario> = [Burst, Steady, Writers, Isolation]
+const scenarios: ReadonlyArray<Scenario> = [Burst, Steady, Writers, Isolation, Contenders]
 
 const results = fileURLToPath(new URL("results/", import.meta.url))
 
