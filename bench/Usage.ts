@@ -10,11 +10,11 @@ export interface Usage {
   readonly walBytes: number
 }
 
-/** Of the process `pid`, and of all of PostgreSQL's. */
-export const usageOf = Effect.fnUntraced(function*({ postgresPid, sql }: Stage, pid: number) {
+/** Of the process `pid`, if there is a sender, and of all of PostgreSQL's. */
+export const usageOf = Effect.fnUntraced(function*({ postgresPid, sql }: Stage, pid?: number) {
   const [row] = yield* sql<{ bytes: number }>`SELECT (pg_current_wal_insert_lsn() - '0/0')::float8 AS bytes`
   return {
-    sender: (yield* cpuSeconds(pid)) ?? Number.NaN,
+    sender: pid === undefined ? 0 : (yield* cpuSeconds(pid)) ?? Number.NaN,
     postgres: (yield* cpuSeconds(postgresPid)) ?? Number.NaN,
     walBytes: row?.bytes ?? Number.NaN
   } satisfies Usage

@@ -7,13 +7,17 @@ import { parseOptions, usage } from "./Options.ts"
 import { topSelfTimes } from "./Profile.ts"
 import { line, printTable, progress, writeJson } from "./Report.ts"
 import type { Measured, Scenario } from "./Scenario.ts"
+import { Backlog } from "./scenarios/Backlog.ts"
 import { Burst } from "./scenarios/Burst.ts"
 import { Contenders } from "./scenarios/Contenders.ts"
+import { Cost } from "./scenarios/Cost.ts"
+import { Fleet } from "./scenarios/Fleet.ts"
+import { Idle } from "./scenarios/Idle.ts"
 import { Isolation } from "./scenarios/Isolation.ts"
 import { Steady } from "./scenarios/Steady.ts"
 import { Writers } from "./scenarios/Writers.ts"
 
-const scenarios: ReadonlyArray<Scenario> = [Burst, Steady, Writers, Isolation, Contenders]
+const scenarios: ReadonlyArray<Scenario> = [Burst, Steady, Writers, Isolation, Contenders, Fleet, Backlog, Cost, Idle]
 
 const results = fileURLToPath(new URL("results/", import.meta.url))
 
