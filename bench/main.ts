@@ -7,6 +7,7 @@ import { parseOptions, usage } from "./Options.ts"
 import { topSelfTimes } from "./Profile.ts"
 import { line, printTable, progress, writeJson } from "./Report.ts"
 import type { Measured, Scenario } from "./Scenario.ts"
+import { Api } from "./scenarios/Api.ts"
 import { Backlog } from "./scenarios/Backlog.ts"
 import { Burst } from "./scenarios/Burst.ts"
 import { Contenders } from "./scenarios/Contenders.ts"
@@ -17,7 +18,18 @@ import { Isolation } from "./scenarios/Isolation.ts"
 import { Steady } from "./scenarios/Steady.ts"
 import { Writers } from "./scenarios/Writers.ts"
 
-const scenarios: ReadonlyArray<Scenario> = [Burst, Steady, Writers, Isolation, Contenders, Fleet, Backlog, Cost, Idle]
+const scenarios: ReadonlyArray<Scenario> = [
+  Burst,
+  Steady,
+  Writers,
+  Isolation,
+  Contenders,
+  Fleet,
+  Backlog,
+  Api,
+  Cost,
+  Idle
+]
 
 const results = fileURLToPath(new URL("results/", import.meta.url))
 
