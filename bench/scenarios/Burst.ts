@@ -60,7 +60,7 @@ const run = Effect.fnUntraced(function*(options: Options) {
   yield* burst(stage, service, webhook, warmUpRows)
   const bodies = yield* sampleBodies(stage)
   const ceilings = options.noCeiling ? [] : alone
-  const send = yield* openCeiling
+  const { send } = yield* openCeiling
   const measure = (order: typeof alone[number], requests: number) =>
     send({ client: order.client, sign: order.sign, url: receiver.url, requests, inFlight, bodies })
   for (const order of ceilings) yield* measure(order, warmUpRows)
