@@ -28,7 +28,7 @@ export const usage = `npm run bench -- [scenario…] [options]
 
   --rows N           burst, contenders, cost: rows of a round (50000); guard: the same (10000);
                      backlog: events kept (1000000); api: attempts in the log (10000000)
-  --rounds N         rounds of each measurement (3)
+  --rounds N         rounds of each measurement (3); guard: at most (5)
   --seconds N        steady, contenders: seconds of a steady round (15); writers: seconds of a measurement (2);
                      isolation: seconds with dead webhooks whose circuits are open (90); fleet: of a round (20);
                      idle: of the measurement (60); api: at most, of each request (10); cost: of the slow flow (15)
