@@ -4,6 +4,9 @@ import { columns, values } from "./Orders.ts"
 import { now } from "./SharedClock.ts"
 import type { Stage } from "./Stage.ts"
 
+/** Where the ids of paced rows may start beside bursts, which draw theirs from 1 on. */
+export const pacedIds = 1_000_000_000
+
 /** Rows at an even rate, a transaction each; the nth has the id `firstId + n`. */
 export interface PacedRows {
   readonly firstId: number

@@ -6,7 +6,7 @@ import { peakMemory } from "../CpuTime.ts"
 import { latencyOf, latencyText } from "../Latency.ts"
 import type { Options } from "../Options.ts"
 import { createOrders } from "../Orders.ts"
-import { writeAndReceive } from "../PacedRows.ts"
+import { pacedIds, writeAndReceive } from "../PacedRows.ts"
 import { fixed, integer, progress, range } from "../Report.ts"
 import { inFlight, runBurst, transactionRows, warmUpRows, wholeTransactions, writers } from "../RowBurst.ts"
 import type { Scenario } from "../Scenario.ts"
@@ -17,9 +17,6 @@ import { expensiveStatements, resetStatements } from "../Statements.ts"
 import { spread } from "../Statistics.ts"
 
 const warmUpSeconds = 2
-
-/** Ids of the paced rows start here, far above those that bursts draw. */
-const pacedIds = 1_000_000_000
 
 /** Somebody who delivers the inserts of `orders` in a database of its own. */
 interface Sender {

@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { BenchError } from "../BenchError.ts"
 import type { Options } from "../Options.ts"
 import { createOrders } from "../Orders.ts"
-import { writeAndReceive } from "../PacedRows.ts"
+import { pacedIds, writeAndReceive } from "../PacedRows.ts"
 import { fixed, integer, progress, range } from "../Report.ts"
 import { inFlight, transactionRows, warmUpRows, wholeTransactions, writeRows, writers } from "../RowBurst.ts"
 import type { Scenario } from "../Scenario.ts"
@@ -14,9 +14,6 @@ import { spread } from "../Statistics.ts"
 import { type Usage, usageOf, usedBetween } from "../Usage.ts"
 
 const warmUpSeconds = 2
-
-/** Ids of the paced rows start here, far above those that bursts draw. */
-const pacedIds = 1_000_000_000
 
 /** Of one row: microseconds of CPU, and bytes of WAL. */
 interface Cost {
