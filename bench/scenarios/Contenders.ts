@@ -101,8 +101,10 @@ type Measured = Effect.Success<ReturnType<typeof burst>> & Effect.Success<Return
 
 const steady = Effect.fnUntraced(function*(sender: Sender, firstId: number, seconds: number, rate: number) {
   const paced = { firstId, rows: rate * seconds, rate, table: () => "orders" }
-  const { p50, p99 } = latencyOf(yield* writeAndReceive(sender.stage, paced))
-  return { p50, p99 }
+  const changes = yield* writeAndReceive(sender.stage, paced)
+  const fromReturn = latencyOf(changes)
+  const fromSent = latencyOf(changes.map(({ arrivedAt, sentAt }) => ({ arrivedAt, returnedAt: sentAt })))
+  return { p50: fromReturn.p50, p99: fromReturn.p99, sentP50: fromSent.p50, sentP99: fromSent.p99 }
 })
 
 /** So that nobody's turn pays for the rows that another one left dead. */
@@ -156,7 +158,7 @@ const run = Effect.fnUntraced(function*(options: Options) {
   const bestDurable = (round: number) =>
     Math.max(...others.filter(({ durable }) => durable).map((other) => other.rounds[round]!.perSecond))
   const rateRatio = ratiosTo((round) => first.rounds[round]!.perSecond / bestDurable(round))
-  const latencyRatio = (share: "p50" | "p99") =>
+  const latencyRatio = (share: "sentP50" | "sentP99") =>
     ratiosTo((round) => first.rounds[round]![share] / Math.min(...others.map((other) => other.rounds[round]![share])))
   const per = fixed(2)
   return {
@@ -176,17 +178,20 @@ const run = Effect.fnUntraced(function*(options: Options) {
         ])
       },
       {
-        title: `contenders: ${rate} changes/s for ${seconds} s, ${rounds} rounds, ms from COMMIT's return to arrival`,
-        header: ["steady", "p50", "p99"],
-        rows: results.map(({ name, of }) => [name, range(of("p50"), per), range(of("p99"), per)])
+        title: `contenders: ${rate} changes/s for ${seconds} s, ${rounds} rounds, ms, median (min–max)`,
+        header: ["steady", "from COMMIT's return, p50", "p99", "from when it was sent, p50", "p99"],
+        rows: results.map(({ name, of }) => [
+          name,
+          ...(["p50", "p99", "sentP50", "sentP99"] as const).map((share) => range(of(share), per))
+        ])
       },
       {
         title: "truss-webhooks against them, by round",
         header: ["", "×"],
         rows: [
           ["deliveries/s against the best durable one", range(rateRatio, per)],
-          ["p50 against the best one's", range(latencyRatio("p50"), per)],
-          ["p99 against the best one's", range(latencyRatio("p99"), per)]
+          ["p50 from when COMMIT was sent, against the best one's", range(latencyRatio("sentP50"), per)],
+          ["p99", range(latencyRatio("sentP99"), per)]
         ]
       },
       ...(yield* expensiveStatements(base))
@@ -195,6 +200,7 @@ const run = Effect.fnUntraced(function*(options: Options) {
       `${writers} writers, ${transactionRows} rows in each transaction; each sender has a database of its own in the ` +
       `same server, ${inFlight} in flight, signed bodies; in turns`,
       "a burst ends when the sender has stored that all is delivered, where it stores that; every row arrived once",
+      "from COMMIT's return a time may be below zero, so ratios are from when it was sent, the writer's wait included",
       "CPU of PostgreSQL is with the writers' part; WAL is of the row, its capture and its delivery together"
     ],
     results: {
@@ -202,7 +208,7 @@ const run = Effect.fnUntraced(function*(options: Options) {
       seconds,
       rate,
       senders: results.map(({ durable, memory, name, rounds: all }) => ({ name, durable, memory, rounds: all })),
-      ratios: { rate: rateRatio, p50: latencyRatio("p50"), p99: latencyRatio("p99") }
+      ratios: { rate: rateRatio, p50: latencyRatio("sentP50"), p99: latencyRatio("sentP99") }
     }
   }
 })
