@@ -29,10 +29,15 @@ export const cpuSeconds = (pid: number): Effect.Effect<number | undefined> =>
     return children.reduce((sum, usage) => sum + (usage?.ticks ?? 0), own.ticks) / ticksPerSecond
   })
 
-/** The most memory that a process ever held, in MB; undefined where there is no `/proc`. */
-export const peakMemory = (pid: number): Effect.Effect<number | undefined> =>
+const memory = (pid: number, field: "VmHWM" | "VmRSS"): Effect.Effect<number | undefined> =>
   Effect.promise(async () => {
     const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "")
-    const kilobytes = /VmHWM:\s+(\d+)/.exec(status)?.[1]
+    const kilobytes = new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]
     return kilobytes === undefined ? undefined : Number(kilobytes) / 1024
   })
+
+/** The most memory that a process ever held, in MB; undefined where there is no `/proc`. */
+export const peakMemory = (pid: number) => memory(pid, "VmHWM")
+
+/** The memory that a process holds now, in MB; undefined where there is no `/proc`. */
+export const currentMemory = (pid: number) => memory(pid, "VmRSS")

@@ -10,6 +10,8 @@ export interface Options {
   readonly rounds: number | undefined
   readonly seconds: number | undefined
   readonly rate: number | undefined
+  readonly webhooks: number | undefined
+  readonly fanOut: number | undefined
   readonly connections: ReadonlyArray<number> | undefined
   readonly singleInserts: boolean
   readonly noCeiling: boolean
@@ -24,11 +26,16 @@ export interface Options {
 
 export const usage = `npm run bench -- [scenario…] [options]
 
-  --rows N           burst: rows of a round (50000)
-  --rounds N         rounds of each measurement (3)
-  --seconds N        steady: seconds of a round (15); writers: seconds of a measurement (2);
-                     isolation: seconds with dead webhooks whose circuits are open (90)
-  --rate N           steady: changes a second (200); isolation: rows a second into either of two tables (100)
+  --rows N           burst, contenders, cost: rows of a round (50000); guard: the same (10000);
+                     backlog: events kept (1000000); api: attempts in the log (10000000)
+  --rounds N         rounds of each measurement (3); guard: at most (5)
+  --seconds N        steady, contenders: seconds of a steady round (15); writers: seconds of a measurement (2);
+                     isolation: seconds with dead webhooks whose circuits are open (90); fleet: of a round (20);
+                     idle: of the measurement (60); api: at most, of each request (10); cost: of the slow flow (15)
+  --rate N           steady, contenders, cost: changes a second (200); fleet: the same (1000);
+                     isolation: rows a second into either of two tables (100)
+  --webhooks N       fleet: webhooks, ten to a table (1000)
+  --fan-out N        fleet: how many of its table's ten webhooks a change is for (1)
   --connections A,B  writers: numbers of writers (1,16,64)
   --single-inserts   burst: a statement a row, 100 in a transaction, instead of one statement of 100 rows
   --no-ceiling       burst: leave out what undici and node:http do alone
@@ -37,7 +44,7 @@ export const usage = `npm run bench -- [scenario…] [options]
   --profile PATH     a CPU profile of the service into this folder, and its top self times in the output
   --statements       PostgreSQL's most expensive statements, by pg_stat_statements`
 
-type WholeNumber = "rows" | "rounds" | "seconds" | "rate"
+type WholeNumber = "rows" | "rounds" | "seconds" | "rate" | "webhooks" | "fan-out"
 
 const parse = (args: ReadonlyArray<string>): Options => {
   const { positionals, values } = parseArgs({
@@ -48,6 +55,8 @@ const parse = (args: ReadonlyArray<string>): Options => {
       rounds: { type: "string" },
       seconds: { type: "string" },
       rate: { type: "string" },
+      webhooks: { type: "string" },
+      "fan-out": { type: "string" },
       connections: { type: "string" },
       "single-inserts": { type: "boolean", default: false },
       "no-ceiling": { type: "boolean", default: false },
@@ -72,6 +81,8 @@ const parse = (args: ReadonlyArray<string>): Options => {
     rounds: number("rounds"),
     seconds: number("seconds"),
     rate: number("rate"),
+    webhooks: number("webhooks"),
+    fanOut: number("fan-out"),
     connections: values.connections?.split(",").map((text) => whole("connections", text)),
     singleInserts: values["single-inserts"],
     noCeiling: values["no-ceiling"],

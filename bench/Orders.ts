@@ -6,7 +6,8 @@ export const columns = "customer, total, status, note"
 
 const note = "Leave at the door, ring twice, and mind the dog; if nobody is in, the shop next door takes parcels"
 
-export const values = (id: string) => `'Customer ' || ${id}, (${id}) % 100000 / 100.0, 'new', '${note}'`
+export const values = (id: string, status = "new") =>
+  `'Customer ' || ${id}, (${id}) % 100000 / 100.0, '${status}', '${note}'`
 
 export const createOrders = Effect.fnUntraced(function*(sql: PgClient.PgClient, table: string) {
   yield* sql.unsafe(`CREATE TABLE ${table} (

@@ -11,11 +11,15 @@ export interface Measured {
   /** How it was measured, in a line each. */
   readonly notes: ReadonlyArray<string>
   readonly results: Readonly<Record<string, unknown>>
+  /** What is not as it must be: the benchmark prints all it has, and fails. */
+  readonly failures?: ReadonlyArray<string>
 }
 
 /** One question, and how it is answered. Everything it starts ends with its scope. */
 export interface Scenario {
   readonly name: string
   readonly about: string
+  /** Not among those that run when none is named. */
+  readonly onlyByName?: boolean
   readonly run: (options: Options) => Effect.Effect<Measured, BenchError, Scope.Scope>
 }

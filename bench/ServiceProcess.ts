@@ -16,6 +16,8 @@ export interface WebhookOptions {
   readonly url: string
   readonly concurrency?: number
   readonly active?: boolean
+  /** Only rows whose status is one of these. */
+  readonly statuses?: ReadonlyArray<string>
 }
 
 const freePort = Effect.callback<number>((resume) => {
@@ -73,7 +75,8 @@ export const startService = Effect.fnUntraced(function*(stage: Stage) {
       return text
     })
 
-  const createWebhook = Effect.fnUntraced(function*({ active, concurrency, table, url }: WebhookOptions) {
+  const createWebhook = Effect.fnUntraced(function*({ active, concurrency, statuses, table, url }: WebhookOptions) {
+    const filter = statuses === undefined ? {} : { filter: [{ column: "status", op: "in", value: statuses }] }
     const text = yield* call("POST", "/api/webhooks", {
       name: `bench ${table}`,
       table_name: table,
@@ -81,7 +84,8 @@ export const startService = Effect.fnUntraced(function*(stage: Stage) {
       url,
       secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
       concurrency: concurrency ?? 64,
-      active: active ?? true
+      active: active ?? true,
+      ...filter
     })
     return yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Created))(text).pipe(
       Effect.map(({ id }) => id),
@@ -92,7 +96,7 @@ export const startService = Effect.fnUntraced(function*(stage: Stage) {
   const resumeWebhook = (id: string) => call("PATCH", `/api/webhooks/${id}`, { active: true })
   const deleteWebhook = (id: string) => call("DELETE", `/api/webhooks/${id}`)
 
-  return { pid: child.pid ?? 0, createWebhook, resumeWebhook, deleteWebhook }
+  return { pid: child.pid ?? 0, base, createWebhook, resumeWebhook, deleteWebhook }
 })
 
 export type Service = Effect.Success<ReturnType<typeof startService>>

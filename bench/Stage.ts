@@ -42,4 +42,15 @@ export const openStage = Effect.fnUntraced(function*(options: Options) {
   return { folder, url: server.url, postgresPid: server.pid, sql, receiver, machine, options }
 }, Effect.mapError((error) => error instanceof BenchError ? error : new BenchError({ message: error.message })))
 
+/** The same stage on another database of its server, for those who must not hear each other's notifications. */
+export const openDatabase = Effect.fnUntraced(function*(stage: Stage, name: string) {
+  yield* stage.sql`CREATE DATABASE ${stage.sql(name)}`
+  const url = new URL(stage.url)
+  url.pathname = `/${name}`
+  const context = yield* Layer.build(
+    PgClient.layer({ url: Redacted.make(url.href), maxConnections: 4, applicationName: "truss-bench" })
+  )
+  return { ...stage, url: url.href, sql: Context.get(context, PgClient.PgClient) }
+}, Effect.mapError((error) => new BenchError({ message: error.message })))
+
 export type Stage = Effect.Success<ReturnType<typeof openStage>>

@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { BenchError } from "../BenchError.ts"
 import { cpuSeconds, peakMemory } from "../CpuTime.ts"
+import { type Latency, latencyOf } from "../Latency.ts"
 import { createOrders } from "../Orders.ts"
 import { writeAndReceive } from "../PacedRows.ts"
 import { fixed, integer, progress, range, type Table } from "../Report.ts"
@@ -9,7 +10,6 @@ import { type Service, startService } from "../ServiceProcess.ts"
 import type { Stage } from "../Stage.ts"
 import { spread } from "../Statistics.ts"
 import { openHangingEndpoint, refusingUrl } from "./DeadEndpoints.ts"
-import { type Latency, latencyOf } from "./Latency.ts"
 
 const pairs = 100
 const rate = 2 * pairs

@@ -1,6 +1,7 @@
 /** One webhook whose endpoint hangs: what does another one, on another table, notice of it? */
 import { Effect } from "effect"
 import { BenchError } from "../BenchError.ts"
+import { type Latency, latencyOf, latencyText } from "../Latency.ts"
 import { createOrders } from "../Orders.ts"
 import { write, writeAndReceive } from "../PacedRows.ts"
 import { fixed, progress, range, type Table } from "../Report.ts"
@@ -8,7 +9,6 @@ import { startService } from "../ServiceProcess.ts"
 import type { Stage } from "../Stage.ts"
 import { spread } from "../Statistics.ts"
 import { openHangingEndpoint } from "./DeadEndpoints.ts"
-import { type Latency, latencyOf, latencyText } from "./Latency.ts"
 
 const concurrency = 16
 const warmUpSeconds = 3

@@ -1,101 +1,36 @@
 import { Effect } from "effect"
 import { BenchError } from "../BenchError.ts"
 import { openCeiling } from "../CeilingProcess.ts"
-import { cpuSeconds, peakMemory } from "../CpuTime.ts"
+import { peakMemory } from "../CpuTime.ts"
 import type { Options } from "../Options.ts"
-import { columns, createOrders, values } from "../Orders.ts"
+import { createOrders } from "../Orders.ts"
 import { fixed, integer, progress, range, type Table } from "../Report.ts"
+import { inFlight, transactionRows, warmUpRows, wholeTransactions, writers } from "../RowBurst.ts"
 import type { Scenario } from "../Scenario.ts"
+import { serviceBurst } from "../ServiceBurst.ts"
 import { type Service, startService } from "../ServiceProcess.ts"
-import { now } from "../SharedClock.ts"
 import { openStage, type Stage } from "../Stage.ts"
 import { expensiveStatements, resetStatements } from "../Statements.ts"
 import { spread } from "../Statistics.ts"
 
-const writers = 2
-const transactionRows = 100
-const inFlight = 64
-const warmUpRows = 5_000
-
-/** One transaction of so many rows. */
-const inserts = (single: boolean) =>
-  single
-    ? `DO $$ BEGIN FOR i IN 1..${transactionRows} LOOP
-        INSERT INTO orders (${columns}) VALUES (${values("i")}); END LOOP; END $$`
-    : `INSERT INTO orders (${columns}) SELECT ${values("i")} FROM generate_series(1, ${transactionRows}) i`
-
-const lastEntry = ({ sql }: Stage) =>
-  Effect.map(
-    sql<{ seq: number }>`SELECT coalesce(pg_sequence_last_value('truss.attempt_seq'), 0)::float8 AS seq`,
-    (rows) => rows[0]?.seq ?? 0
-  )
-
-const entriesSince = ({ sql }: Stage, webhook: string, seq: number) =>
-  Effect.map(
-    sql<{ entries: number; events: number; successes: number }>`
-      SELECT count(*)::float8 AS entries, count(DISTINCT event_seq)::float8 AS events,
-        count(*) FILTER (WHERE outcome = 'success')::float8 AS successes
-      FROM truss.attempts WHERE webhook_id = ${webhook}::text::uuid AND seq > ${seq}::text::int8`,
-    (rows) => rows[0] ?? { entries: 0, events: 0, successes: 0 }
-  )
-
-const cpuOf = Effect.fnUntraced(function*(stage: Stage, service: Service) {
-  return { service: yield* cpuSeconds(service.pid), postgres: yield* cpuSeconds(stage.postgresPid) }
-})
-
 const burst = Effect.fnUntraced(function*(stage: Stage, service: Service, webhook: string, rows: number) {
-  const { options, receiver, sql } = stage
-  const statement = inserts(options.singleInserts)
-  yield* receiver.reset({ expect: rows })
-  yield* sql`CHECKPOINT`
-  const before = yield* lastEntry(stage)
-  const cpuBefore = yield* cpuOf(stage, service)
-
-  let transactions = rows / transactionRows
-  const write = Effect.gen(function*() {
-    while (transactions-- > 0) yield* sql.unsafe(statement)
-  })
-  const start = now()
-  const written = Effect.map(Effect.all(Array.from({ length: writers }, () => write), { concurrency: writers }), now)
-  const [writtenAt, arrivedAt] = yield* Effect.all([written, receiver.reached], { concurrency: 2 }).pipe(
-    Effect.timeoutOrElse({
-      duration: "60 seconds",
-      orElse: () =>
-        Effect.flatMap(
-          receiver.report,
-          ({ requests }) => new BenchError({ message: `after 60 s ${requests} of ${rows} requests had come` })
-        )
-    })
+  const { arrivedMs, elapsedMs, perSecond, received, used, writtenMs } = yield* serviceBurst(
+    stage,
+    service,
+    webhook,
+    rows
   )
-  // The numbers are drawn before the commit that shows the entries, and cost less to look at.
-  while ((yield* lastEntry(stage)) < before + rows) yield* Effect.sleep(1)
-  while ((yield* entriesSince(stage, webhook, before)).entries < rows) yield* Effect.sleep(1)
-  const end = now()
-
-  const cpuAfter = yield* cpuOf(stage, service)
-  const { bodyBytes, connections, requests } = yield* receiver.report
-  const log = yield* entriesSince(stage, webhook, before)
-  if (log.entries !== rows || log.events !== rows || log.successes !== rows || requests !== rows) {
-    return yield* new BenchError({
-      message: `${rows} rows, but ${requests} requests and ${log.entries} entries of ${log.events} events, ` +
-        `${log.successes} of them successes`
-    })
-  }
-  const perTenThousand = (who: "service" | "postgres") => {
-    const [from, to] = [cpuBefore[who], cpuAfter[who]]
-    return from === undefined || to === undefined ? Number.NaN : (to - from) / rows * 10_000
-  }
   return {
-    deliveriesPerSecond: rows / ((end - start) / 1000),
-    writtenMs: writtenAt - start,
-    arrivedMs: arrivedAt - start,
-    elapsedMs: end - start,
-    bodyBytes: bodyBytes / rows,
-    connections,
-    serviceCpu: perTenThousand("service"),
-    postgresCpu: perTenThousand("postgres")
+    deliveriesPerSecond: perSecond,
+    writtenMs,
+    arrivedMs,
+    elapsedMs,
+    bodyBytes: received.bodyBytes / rows,
+    connections: received.connections,
+    serviceCpu: used.sender / rows * 10_000,
+    postgresCpu: used.postgres / rows * 10_000
   }
-}, Effect.catchTag("SqlError", (error) => new BenchError({ message: error.message })))
+})
 
 const alone = [
   { name: "undici", client: "undici", sign: false },
@@ -118,14 +53,14 @@ const run = Effect.fnUntraced(function*(options: Options) {
   yield* createOrders(sql, "orders")
   const service = yield* startService(stage)
   const webhook = yield* service.createWebhook({ table: "orders", url: receiver.url, concurrency: inFlight })
-  const rows = Math.ceil((options.rows ?? 50_000) / transactionRows) * transactionRows
+  const rows = wholeTransactions(options.rows ?? 50_000)
   const rounds = options.rounds ?? 3
 
   yield* progress(`warming up with ${warmUpRows} rows`)
   yield* burst(stage, service, webhook, warmUpRows)
   const bodies = yield* sampleBodies(stage)
   const ceilings = options.noCeiling ? [] : alone
-  const send = yield* openCeiling
+  const { send } = yield* openCeiling
   const measure = (order: typeof alone[number], requests: number) =>
     send({ client: order.client, sign: order.sign, url: receiver.url, requests, inFlight, bodies })
   for (const order of ceilings) yield* measure(order, warmUpRows)

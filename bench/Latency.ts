@@ -1,5 +1,5 @@
-import { fixed } from "../Report.ts"
-import { percentile } from "../Statistics.ts"
+import { fixed } from "./Report.ts"
+import { percentile } from "./Statistics.ts"
 
 /** Milliseconds from when COMMIT returned to the writer to when the request had arrived. */
 export interface Latency {
