@@ -16,7 +16,15 @@ import type {
   WebhookChanged,
   WebhookNotFound
 } from "../domain/Errors.ts"
-import { Locked, Mismatch, NotFound, NotWatchable, PreconditionFailed, Unavailable } from "./api/Problems.ts"
+import {
+  Locked,
+  Mismatch,
+  NotFound,
+  NotWatchable,
+  PreconditionFailed,
+  TooManySubscribers as TooManySubscribersProblem,
+  Unavailable
+} from "./api/Problems.ts"
 import { badRequest } from "./Faults.ts"
 
 const problems = {
@@ -35,7 +43,7 @@ const problems = {
   TableMismatch: ({ faults }: TableMismatch) =>
     new Mismatch({ detail: faults.map(({ message }) => message).join("; "), errors: faults }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
-  TooManySubscribers: ({ detail }: TooManySubscribers) => new Unavailable({ detail }),
+  TooManySubscribers: ({ detail }: TooManySubscribers) => new TooManySubscribersProblem({ detail }),
   // What the driver says may name hosts and users.
   DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
 }
