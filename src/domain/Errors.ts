@@ -72,7 +72,7 @@ export class TableMismatch extends Schema.TaggedError<TableMismatch>()("TableMis
   faults: Schema.Array(Fault)
 }) {}
 
-/** As many follow a webhook's log here as may, or the service stops. Temporary. */
+/** As many follow a webhook's log here, or logs, as may. Temporary. */
 export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()("TooManySubscribers", {
   detail: Schema.String
 }) {}
