@@ -77,7 +77,11 @@ export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()
   detail: Schema.String
 }) {}
 
-/** The database does not answer. Temporary: everything that meets it tries again. */
+/**
+ * The database does not answer, or not within the seconds that a page or an entry may take. Temporary: everything that
+ * meets it tries again.
+ */
 export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
-  detail: Schema.String
+  detail: Schema.String,
+  timeoutSeconds: Schema.optionalKey(Schema.Finite)
 }) {}

@@ -45,7 +45,12 @@ const problems = {
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
   TooManySubscribers: ({ detail }: TooManySubscribers) => new TooManySubscribersProblem({ detail }),
   // What the driver says may name hosts and users.
-  DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
+  DatabaseUnavailable: ({ timeoutSeconds }: DatabaseUnavailable) =>
+    new Unavailable({
+      detail: timeoutSeconds === undefined
+        ? "The database does not answer"
+        : `The database took over ${timeoutSeconds} s: ask for less, or later`
+    })
 }
 
 type DomainError = Parameters<(typeof problems)[keyof typeof problems]>[0]

@@ -235,7 +235,7 @@ const parameters: Readonly<Record<string, unknown>> = {
   eventId,
   jobId,
   limit: 50,
-  cursor: "3k",
+  cursor: "bG9ncyAwMTk4AGEx",
   table: "public.orders",
   active: true,
   partitions: false,

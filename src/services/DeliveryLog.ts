@@ -2,12 +2,14 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { Outcome } from "../domain/Attempt.ts"
 import { type AttemptRef, decodeAttemptId } from "../domain/AttemptRef.ts"
-import { type DatabaseUnavailable, InvalidParameter, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
+import { type DatabaseUnavailable, type InvalidParameter, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
 import { decodeEventId } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { attemptColumns, type AttemptRow, entryJson, withBody } from "./AttemptRow.ts"
 import { orUnavailable } from "./Database.ts"
+import { decodeNumber, encodeNumber } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 
 /** What `GET /webhooks/{id}/logs` can ask for. Times are ISO 8601; `from` is inclusive, `to` is not. */
 export interface LogQuery {
@@ -80,6 +82,7 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
     DeliveryLog,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
 
       const known = Effect.fnUntraced(function*(id: string) {
         if (!isWebhookId(id)) return yield* new WebhookNotFound({ id })
@@ -89,12 +92,9 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
 
       const list = Effect.fn("DeliveryLog.list")(function*(id: string, query: LogQuery) {
         const webhookId = yield* known(id)
+        const before = query.cursor === undefined ? undefined : yield* decodeNumber(`logs ${webhookId}`, query.cursor)
         const event = query.event_id === undefined ? undefined : decodeEventId(query.event_id)
         if (query.event_id !== undefined && event === undefined) return `{"data":[],"next_cursor":null}`
-        const before = query.cursor === undefined ? undefined : Number.parseInt(query.cursor, 36)
-        if (before !== undefined && (!Number.isSafeInteger(before) || before.toString(36) !== query.cursor)) {
-          return yield* new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" })
-        }
         const rows = yield* sql.unsafe<Row>(listQuery, [
           webhookId,
           before === undefined ? null : String(before),
@@ -109,9 +109,9 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
         ])
         const page = rows.slice(0, query.limit)
         const more = page.length > 0 && rows[0]!.total > page.length
-        const next = more ? JSON.stringify(page.at(-1)!.seq.toString(36)) : "null"
+        const next = more ? `"${encodeNumber(`logs ${webhookId}`, page.at(-1)!.seq)}"` : "null"
         return `{"data":[${page.map(toJson).join(",")}],"next_cursor":${next}}`
-      }, orUnavailable)
+      }, inTime)
 
       const find = Effect.fnUntraced(function*(id: string, logId: string) {
         const webhookId = yield* known(id)
@@ -126,7 +126,7 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
       })
 
       const get = Effect.fn("DeliveryLog.get")((id: string, logId: string) =>
-        find(id, logId).pipe(Effect.map(toJson), orUnavailable)
+        find(id, logId).pipe(Effect.map(toJson), inTime)
       )
 
       const delivery = Effect.fn("DeliveryLog.delivery")(function*(id: string, logId: string) {

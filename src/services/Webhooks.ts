@@ -29,6 +29,7 @@ import { backlog } from "./Backlog.ts"
 import { Capture, withTriggerLock } from "./Capture.ts"
 import { orUnavailable } from "./Database.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 import { plain, texts } from "./PgArray.ts"
 import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
 import { lookUpTable } from "./WatchedTable.ts"
@@ -178,6 +179,7 @@ export class Webhooks extends Context.Service<Webhooks, {
     Webhooks,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
       const capture = yield* Capture
       const audit = yield* Audit
       const changes = yield* WebhookChanges
@@ -242,7 +244,7 @@ export class Webhooks extends Context.Service<Webhooks, {
       )
 
       const list = Effect.fn("Webhooks.list")(function*(query: WebhookQuery) {
-        const after = query.cursor === undefined ? undefined : yield* decodeCursor(query.cursor)
+        const after = query.cursor === undefined ? undefined : yield* decodeCursor("webhooks", query.cursor)
         const rows = yield* sql.unsafe<Row>(
           `SELECT ${columns} FROM ${from}
           WHERE ($1::text IS NULL OR t.table_name = $1 OR t.table_schema || '.' || t.table_name = $1)
@@ -256,12 +258,12 @@ export class Webhooks extends Context.Service<Webhooks, {
         const last = page.at(-1)
         return {
           data: yield* Effect.forEach(page, shown),
-          next_cursor: rows.length > page.length && last !== undefined ? encodeCursor(last) : null
+          next_cursor: rows.length > page.length && last !== undefined ? encodeCursor("webhooks", last) : null
         }
-      }, orUnavailable)
+      }, inTime)
 
       const get = Effect.fn("Webhooks.get")((id: string) =>
-        Effect.flatMap(known(id), byId).pipe(Effect.flatMap(versioned), orUnavailable)
+        Effect.flatMap(known(id), byId).pipe(Effect.flatMap(versioned), inTime)
       )
 
       const write = Effect.fnUntraced(function*(id: WebhookId, input: WebhookPatch, table: number) {

@@ -68,8 +68,11 @@ interface Scene {
   readonly run: (statement: string) => Effect.Effect<ReadonlyArray<object>>
   /** A webhook on a table of its own, whose endpoint answers 200 unless said. */
   readonly webhook: (more?: Readonly<Record<string, unknown>>) => Effect.Effect<Webhook>
-  /** Changes the webhook's table once and waits for the first entry of its log. */
-  readonly delivery: (webhook: Webhook) => Effect.Effect<{ readonly id: string; readonly event_id: string }>
+  /** Changes the webhook's table once and waits for an entry of its log, or so many. */
+  readonly delivery: (
+    webhook: Webhook,
+    count?: number
+  ) => Effect.Effect<{ readonly id: string; readonly event_id: string }>
   /** A URL of the receiver. */
   readonly url: (path: string) => string
   /** Runs while others hold the table's lock. */
@@ -175,8 +178,10 @@ const calls: Readonly<Record<string, (scene: Scene) => Effect.Effect<unknown, ne
       from: "2020-01-01",
       to: "2120-01-01T00:00:00Z"
     }
+    yield* delivery(one, 2)
     assert.strictEqual((yield* call({ params, query, status: 200 })).json.data.length, 1)
-    yield* call({ params, query: { cursor: "zz" }, status: 200 })
+    const { json } = yield* call({ params, query: { limit: 1 }, status: 200 })
+    yield* call({ params, query: { cursor: json.next_cursor }, status: 200 })
     yield* call({ params, query: { cursor: "-" }, status: 400 })
     yield* call({ params, query: { status_code: 99 }, status: 400 })
   }),
@@ -349,10 +354,10 @@ const sceneOf = Effect.fnUntraced(function*(operation: Operation) {
         ...more
       })
     }),
-    delivery: Effect.fnUntraced(function*({ id, table_name }) {
+    delivery: Effect.fnUntraced(function*({ id, table_name }, count = 1) {
       yield* run(`INSERT INTO ${table_name} DEFAULT VALUES`)
       const log = ask<{ data: ReadonlyArray<{ id: string; event_id: string }> }>("GET", `/webhooks/${id}/logs`)
-      return (yield* until("an entry of the log", log, ({ data }) => data.length > 0)).data[0]!
+      return (yield* until("an entry of the log", log, ({ data }) => data.length >= count)).data[0]!
     }),
     url: receiver.url,
     whileLocked: (table, use) =>
