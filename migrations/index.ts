@@ -2,11 +2,13 @@ import initial from "./0001_initial.ts"
 import guarantees from "./0002_guarantees.ts"
 import runners from "./0003_runners.ts"
 import idempotency from "./0004_idempotency.ts"
+import unsuccessful from "./0005_unsuccessful.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
   "0001_initial": initial,
   "0002_guarantees": guarantees,
   "0003_runners": runners,
-  "0004_idempotency": idempotency
+  "0004_idempotency": idempotency,
+  "0005_unsuccessful": unsuccessful
 }

@@ -249,8 +249,9 @@ export class Webhooks extends Context.Service<Webhooks, {
           `SELECT ${columns} FROM ${from}
           WHERE ($1::text IS NULL OR t.table_name = $1 OR t.table_schema || '.' || t.table_name = $1)
             AND ($2::boolean IS NULL OR w.active = $2)
-            AND ($3::int8 IS NULL
-              OR (w.created_at, w.id) > ${atPosition("$3", "$4")})
+            AND (w.created_at, w.id) > ${
+            atPosition("coalesce($3, '0')", "coalesce($4, '00000000-0000-0000-0000-000000000000')")
+          }
           ORDER BY w.created_at, w.id LIMIT $5`,
           [query.table ?? null, query.active ?? null, after?.[0] ?? null, after?.[1] ?? null, query.limit + 1]
         )

@@ -118,7 +118,7 @@ describe("a bounded server", () => {
 
   it.live("cuts the oldest unread answers when there are too many", () =>
     Effect.scoped(Effect.gen(function*() {
-      const { connected, get: others, port } = yield* serve({ maxUnreadBytes: 64 * mebibyte })
+      const { connected, get: others, port } = yield* serve({ maxUnreadBytes: 70 * mebibyte })
       yield* Effect.forEach(Array.from({ length: 8 }), () => rawClient(port, get("/big"), { deaf: true }))
       yield* connected(2)
       assert.strictEqual(yield* others, "ok")
