@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { Time } from "./Time.ts"
 import { printable } from "./Webhook.ts"
 
 /** What a key may do: `read` reads, `write` changes things too. */
@@ -11,8 +12,8 @@ export const ApiKey = Schema.Struct({
   name: Schema.String,
   scope: KeyScope,
   prefix: Schema.String,
-  created_at: Schema.String,
-  last_used_at: Schema.NullOr(Schema.String)
+  created_at: Time,
+  last_used_at: Schema.NullOr(Time)
 }).annotate({ identifier: "ApiKey" })
 export type ApiKey = typeof ApiKey.Type
 

@@ -1,5 +1,6 @@
 import { Schema } from "effect"
 import { EventType } from "./EventType.ts"
+import { Time } from "./Time.ts"
 
 /** What an attempt came to: delivered, to be tried again, or given up. */
 export const Outcome = Schema.Literals(["success", "retrying", "failed"])
@@ -46,14 +47,17 @@ export const LogEntry = Schema.Struct({
   event_id: Schema.String,
   event_type: EventType,
   attempt: Schema.Int,
-  payload: Schema.Unknown,
+  payload: Schema.Unknown.annotate({
+    description:
+      "The body that was sent: `event`, `schema`, `table`, `row`, `old_row`, `timestamp`, and `truncated` if it is"
+  }),
   status_code: Schema.NullOr(Schema.Int),
   response_body: Schema.NullOr(Schema.String),
   latency_ms: Schema.Finite,
   error: Schema.NullOr(Schema.String),
   outcome: Outcome,
-  next_attempt_at: Schema.NullOr(Schema.String),
+  next_attempt_at: Schema.NullOr(Time),
   replay_of: Schema.NullOr(Schema.String),
-  created_at: Schema.String
+  created_at: Time
 }).annotate({ identifier: "LogEntry" })
 export type LogEntry = typeof LogEntry.Type

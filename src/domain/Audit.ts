@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { Time } from "./Time.ts"
 
 export const AuditAction = Schema.Literals([
   "webhook.created",
@@ -18,7 +19,7 @@ export type AuditAction = typeof AuditAction.Type
 /** Who changed what, when. `actor` is the name of an API key, or who acted without one. */
 export const AuditRecord = Schema.Struct({
   id: Schema.String,
-  at: Schema.String,
+  at: Time,
   actor: Schema.String,
   /** Such as `webhook.updated`; there may be others than today's. */
   action: Schema.String,

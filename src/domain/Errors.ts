@@ -77,7 +77,7 @@ export class UrlNotAllowed extends Schema.TaggedError<UrlNotAllowed>()("UrlNotAl
   detail: Schema.String
 }) {}
 
-/** As many follow a webhook's log here as may, or the service stops. Temporary. */
+/** As many follow a webhook's log here, or logs, as may. Temporary. */
 export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()("TooManySubscribers", {
   detail: Schema.String
 }) {}
@@ -87,7 +87,11 @@ export class SecretsUnavailable extends Schema.TaggedError<SecretsUnavailable>()
   detail: Schema.String
 }) {}
 
-/** The database does not answer. Temporary: everything that meets it tries again. */
+/**
+ * The database does not answer, or not within the seconds that a page or an entry may take. Temporary: everything that
+ * meets it tries again.
+ */
 export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
-  detail: Schema.String
+  detail: Schema.String,
+  timeoutSeconds: Schema.optionalKey(Schema.Finite)
 }) {}

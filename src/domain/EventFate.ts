@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import { LogEntry } from "./Attempt.ts"
 import { EventType } from "./EventType.ts"
+import { Time } from "./Time.ts"
 
 /** What became of an event for one webhook. */
 export const EventState = Schema.Literals(["delivered", "failed", "pending", "not_sent"])
@@ -27,7 +28,7 @@ export const EventFate = Schema.Struct({
   state: EventState,
   reason: Schema.NullOr(EventReason),
   attempts: Schema.Array(LogEntry),
-  next_attempt_at: Schema.NullOr(Schema.String)
+  next_attempt_at: Schema.NullOr(Time)
 }).annotate({ identifier: "EventFate" })
 
 /** An event, and what became of it. `payload` is its body, digit for digit. */
@@ -36,7 +37,7 @@ export const EventHistory = Schema.Struct({
   event_type: EventType,
   table_schema: Schema.String,
   table_name: Schema.String,
-  committed_at: Schema.String,
+  committed_at: Time,
   payload: Schema.Unknown,
   webhooks: Schema.Array(EventFate)
 }).annotate({ identifier: "EventHistory" })

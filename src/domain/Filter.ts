@@ -43,8 +43,7 @@ export const FilterCondition = Schema.Struct({
     Schema.makeFilter((name) =>
       name.length > 0 && name.length <= 63 && !name.includes("\0") && name.isWellFormed()
         ? undefined
-        : "must be the name of a column"
-    )
+        : "must be the name of a column", { toJsonSchema: () => ({ minLength: 1, maxLength: 63 }) })
   ),
   op: FilterOp,
   value: Schema.optionalKey(Schema.Unknown.annotate({
@@ -58,8 +57,12 @@ export type FilterCondition = typeof FilterCondition.Type
 
 /** Conditions that must all hold. */
 export const Filter = Schema.Array(FilterCondition).check(
-  Schema.makeFilter((conditions) =>
-    conditions.length >= 1 && conditions.length <= 50 ? undefined : "must have 1 to 50 conditions, or be null"
+  Schema.makeFilter(
+    (conditions) =>
+      conditions.length >= 1 && conditions.length <= 50 ? undefined : "must have 1 to 50 conditions, or be null",
+    {
+      toJsonSchema: () => ({ minItems: 1, maxItems: 50 })
+    }
   )
 )
 export type Filter = typeof Filter.Type

@@ -1,6 +1,7 @@
 import { Schema } from "effect"
 import type { Outcome } from "./Attempt.ts"
 import type { ChangeType } from "./EventType.ts"
+import { Time } from "./Time.ts"
 
 export const JobKind = Schema.Literals(["replay", "recover"])
 export type JobKind = typeof JobKind.Type
@@ -15,7 +16,7 @@ export const Job = Schema.Struct({
   state: JobState,
   matched: Schema.Int,
   done: Schema.Int,
-  created_at: Schema.String
+  created_at: Time
 }).annotate({ identifier: "Job" })
 export type Job = typeof Job.Type
 

@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { Time } from "./Time.ts"
 
 /** The events that a webhook asked for in some time, each in exactly one of five states: they add up to `matched`. */
 export const Reconciliation = Schema.Struct({
@@ -10,8 +11,8 @@ export const Reconciliation = Schema.Struct({
   never_attempted: Schema.Int.annotate({
     description: "It was paused, or had not asked for it: `recover` sends these"
   }),
-  complete_through: Schema.String.annotate({ description: "No event committed before this time is pending" }),
-  gap: Schema.NullOr(Schema.Struct({ from: Schema.String, to: Schema.String })).annotate({
+  complete_through: Time.annotate({ description: "No event committed before this time is pending" }),
+  gap: Schema.NullOr(Schema.Struct({ from: Time, to: Time })).annotate({
     description: "The part of the time that is past retention, if any: of it nothing can be said"
   })
 }).annotate({ identifier: "Reconciliation" })

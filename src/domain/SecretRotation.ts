@@ -1,4 +1,5 @@
 import { Effect, Schema } from "effect"
+import { Time } from "./Time.ts"
 import { between, Secret } from "./Webhook.ts"
 
 /** How long both secrets sign unless said, and at most, in seconds. */
@@ -17,7 +18,7 @@ export type SecretRotation = typeof SecretRotation.Type
 /** What came of it: the only answer that ever shows a secret. */
 export const RotatedSecret = Schema.Struct({
   secret: Schema.String,
-  previous_valid_until: Schema.NullOr(Schema.String).annotate({
+  previous_valid_until: Schema.NullOr(Time).annotate({
     description: "Until when the secret before signs, too; null when there was none"
   })
 }).annotate({ identifier: "RotatedSecret" })

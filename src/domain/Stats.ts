@@ -1,4 +1,5 @@
 import { Schema } from "effect"
+import { Time } from "./Time.ts"
 
 /** How far back statistics go. */
 export const StatsWindow = Schema.Literals(["1h", "24h", "7d"])
@@ -15,7 +16,7 @@ const counts = { success: Schema.Int, retrying: Schema.Int, failed: Schema.Int }
 
 /** The attempts that were made from `at` on, by outcome, and how long they took: null where none was sent. */
 export const StatsBucket = Schema.Struct({
-  at: Schema.String,
+  at: Time,
   ...counts,
   p50_ms: Schema.NullOr(Schema.Finite),
   p95_ms: Schema.NullOr(Schema.Finite),

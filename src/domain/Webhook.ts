@@ -1,6 +1,7 @@
 import { Effect, Schema } from "effect"
 import { ChangeType } from "./EventType.ts"
 import { Filter } from "./Filter.ts"
+import { Time } from "./Time.ts"
 import { WebhookHeaders } from "./WebhookHeaders.ts"
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -68,7 +69,7 @@ export type CircuitState = typeof CircuitState.Type
 const Columns = Schema.Array(identifier("a column")).check(Schema.makeFilter((columns) => {
   if (columns.length === 0 || columns.length > 1600) return "must name 1 to 1600 columns, or be null"
   return new Set(columns).size === columns.length ? undefined : "must not name a column twice"
-}, { toJsonSchema: () => ({ minItems: 1, uniqueItems: true }) }))
+}, { toJsonSchema: () => ({ minItems: 1, maxItems: 1600, uniqueItems: true }) }))
 
 export const DisabledReason = Schema.Literals(["paused", "gone", "failing", "table_missing"])
 export type DisabledReason = typeof DisabledReason.Type
@@ -159,11 +160,11 @@ export const Webhook = Schema.Struct({
   fail_count: Schema.Int.annotate({ description: "Attempts that failed in a row, by the log" }),
   disabled_reason: Schema.NullOr(DisabledReason).annotate({ description: "Why it does not fire; null when it does" }),
   circuit: CircuitState.annotate({ description: "`open`: only probes go out; `half_open`: it is time for one" }),
-  next_probe_at: Schema.NullOr(Schema.String).annotate({ description: "While the circuit is open" }),
+  next_probe_at: Schema.NullOr(Time).annotate({ description: "While the circuit is open" }),
   backlog: Schema.Int.annotate({ description: "Events that wait for their delivery; counted up to 10000" }),
-  last_delivery_at: Schema.NullOr(Schema.String),
+  last_delivery_at: Schema.NullOr(Time),
   last_status_code: Schema.NullOr(Schema.Int),
-  created_at: Schema.String,
-  updated_at: Schema.String
+  created_at: Time,
+  updated_at: Time
 }).annotate({ identifier: "Webhook" })
 export type Webhook = typeof Webhook.Type

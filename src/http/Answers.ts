@@ -1,7 +1,7 @@
 import { Cause, Effect } from "effect"
 import { HttpServerError, HttpServerRequest, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { HttpApiError } from "effect/http-api"
-import { InternalError, MethodNotAllowed, NotFound } from "./api/Problems.ts"
+import { InternalError, MethodNotAllowed, NotFound, UriTooLong } from "./api/Problems.ts"
 import { badRequestOf } from "./Faults.ts"
 import { allowedMethods } from "./KnownRoutes.ts"
 
@@ -38,6 +38,13 @@ const answerTo = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cau
   )
 }
 
+/** The longest path and query: a page's filters and cursor need a tenth of it. */
+const maxUrlLength = 8192
+
+const tooLong = Effect.suspend(() =>
+  problem(new UriTooLong({ detail: `Path and query are over ${maxUrlLength} characters` }))
+)
+
 const headersFor = (response: HttpServerResponse.HttpServerResponse): Record<string, string> => ({
   "x-content-type-options": "nosniff",
   "cross-origin-resource-policy": "same-origin",
@@ -50,7 +57,7 @@ const headersFor = (response: HttpServerResponse.HttpServerResponse): Record<str
 export const answer = <E, R>(
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest> =>
-  handler.pipe(
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) => url.length > maxUrlLength ? tooLong : handler).pipe(
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.failCause(cause)

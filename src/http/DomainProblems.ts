@@ -24,6 +24,7 @@ import {
   NotFound,
   NotWatchable,
   PreconditionFailed,
+  TooManySubscribers as TooManySubscribersProblem,
   Unavailable,
   UrlForbidden
 } from "./api/Problems.ts"
@@ -48,9 +49,14 @@ const problems = {
     new UrlForbidden({ detail, errors: [{ path: "url", message: detail }] }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
   SecretsUnavailable: ({ detail }: SecretsUnavailable) => new Unavailable({ detail }),
-  TooManySubscribers: ({ detail }: TooManySubscribers) => new Unavailable({ detail }),
+  TooManySubscribers: ({ detail }: TooManySubscribers) => new TooManySubscribersProblem({ detail }),
   // What the driver says may name hosts and users.
-  DatabaseUnavailable: (_: DatabaseUnavailable) => new Unavailable({ detail: "The database does not answer" })
+  DatabaseUnavailable: ({ timeoutSeconds }: DatabaseUnavailable) =>
+    new Unavailable({
+      detail: timeoutSeconds === undefined
+        ? "The database does not answer"
+        : `The database took over ${timeoutSeconds} s: ask for less, or later`
+    })
 }
 
 type DomainError = Parameters<(typeof problems)[keyof typeof problems]>[0]

@@ -2,13 +2,14 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Duration, Effect, Layer, Schema } from "effect"
 import { HttpMiddleware, HttpRouter, HttpServer, type HttpServerError } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import { LogTails } from "../services/LogTails.ts"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
 import { SessionApi } from "./api/Session.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
+import { boundedServer, type ConnectionLimits, defaultLimits } from "./BoundedServer.ts"
 import { clusterHandlers } from "./ClusterHandlers.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
 import { layerIdempotency } from "./IdempotencyControl.ts"
@@ -30,6 +31,8 @@ export interface ServerOptions extends SignInOptions {
   readonly port: number
   /** How long requests may take to end when the service stops; 10 seconds unless said. */
   readonly shutdownTimeout?: Duration.Input | undefined
+  /** What clients may take; `defaultLimits` where nothing is said. */
+  readonly limits?: Partial<ConnectionLimits> | undefined
 }
 
 /** The server cannot listen: `detail` says why in one line, with host and port. */
@@ -115,12 +118,7 @@ const layerLetGo = Layer.effectDiscard(Effect.flatMap(LogTails, (tails) => Effec
 /** The whole HTTP side on a server of its own. Gives `HttpServer`, whose address has the port. */
 export const layer = (options: ServerOptions) =>
   Layer.unwrap(Effect.sync(() => {
-    const server = dropWhenClosing(createServer({
-      headersTimeout: 10_000,
-      requestTimeout: 30_000,
-      keepAliveTimeout: 65_000,
-      connectionsCheckingInterval: 5_000
-    }))
+    const server = dropWhenClosing(boundedServer({ ...defaultLimits, ...options.limits }))
     const listening = NodeHttpServer.layerServer(() => server, {
       host: options.host,
       port: options.port,

@@ -6,6 +6,7 @@ import { type DatabaseUnavailable, InvalidParameter } from "../domain/Errors.ts"
 import { Audit } from "./Audit.ts"
 import { orUnavailable } from "./Database.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 
 /** Who a valid key stands for; `id` is null for the configured key, which is not stored. */
 export interface KeyOwner {
@@ -78,6 +79,7 @@ export class ApiKeys extends Context.Service<ApiKeys, {
       ApiKeys,
       Effect.gen(function*() {
         const sql = yield* PgClient.PgClient
+        const inTime = pageRead(sql)
         const audit = yield* Audit
         const scope = yield* Effect.scope
         const configured = options?.apiKey === undefined ? undefined : sha256(Redacted.value(options.apiKey))
@@ -134,15 +136,15 @@ export class ApiKeys extends Context.Service<ApiKeys, {
           readonly limit: number
           readonly cursor?: string | undefined
         }) {
-          const after = cursor === undefined ? undefined : yield* decodeCursor(cursor)
+          const after = cursor === undefined ? undefined : yield* decodeCursor("keys", cursor)
           const rows = yield* select(after, limit + 1)
           const shown = rows.slice(0, limit)
           const last = shown.at(-1)
           return {
             data: shown.map(show),
-            next_cursor: rows.length > shown.length && last !== undefined ? encodeCursor(last) : null
+            next_cursor: rows.length > shown.length && last !== undefined ? encodeCursor("keys", last) : null
           }
-        }, orUnavailable)
+        }, inTime)
 
         const revoke = Effect.fn("ApiKeys.revoke")(function*(id: string) {
           if (!uuid.test(id)) return yield* new ApiKeyNotFound({ id })

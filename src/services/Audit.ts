@@ -4,8 +4,8 @@ import type { SqlError } from "effect/sql"
 import type { AuditAction, AuditRecord } from "../domain/Audit.ts"
 import type { DatabaseUnavailable, InvalidParameter } from "../domain/Errors.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
-import { orUnavailable } from "./Database.ts"
-import { notACursor } from "./PageCursor.ts"
+import { decodeNumber, encodeNumber } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 
 /** Who asks for what is done now; set by whoever lets a request in. */
 export const Actor = Context.Reference<string>("truss/services/Actor", { defaultValue: () => "api" })
@@ -43,6 +43,7 @@ export class Audit extends Context.Service<Audit, {
     Audit,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
       const insert = (actor: string, { action, detail, webhookId }: AuditEntry) =>
         sql`INSERT INTO truss.audit (actor, action, webhook_id, detail)
           VALUES (${actor}, ${action}, ${webhookId}::text::uuid, ${JSON.stringify(detail)}::text::json)`
@@ -51,10 +52,7 @@ export class Audit extends Context.Service<Audit, {
         readonly limit: number
         readonly cursor?: string | undefined
       }) {
-        const before = cursor === undefined ? undefined : Number.parseInt(cursor, 36)
-        if (before !== undefined && (!Number.isSafeInteger(before) || before < 0 || before.toString(36) !== cursor)) {
-          return yield* notACursor()
-        }
+        const before = cursor === undefined ? undefined : yield* decodeNumber("audit", cursor)
         const rows = yield* sql<Row>`
           SELECT id::text, at, actor, action, webhook_id::text, detail FROM truss.audit a
           WHERE id < coalesce(${before === undefined ? null : String(before)}::text::int8, 9223372036854775807)
@@ -63,9 +61,9 @@ export class Audit extends Context.Service<Audit, {
         const last = page.at(-1)
         return {
           data: page.map((row) => ({ ...row, at: row.at.toISOString() })),
-          next_cursor: rows.length > page.length && last !== undefined ? Number(last.id).toString(36) : null
+          next_cursor: rows.length > page.length && last !== undefined ? encodeNumber("audit", Number(last.id)) : null
         }
-      }, orUnavailable)
+      }, inTime)
 
       return Audit.of({
         list,

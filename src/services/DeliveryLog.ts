@@ -2,12 +2,14 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { Outcome } from "../domain/Attempt.ts"
 import { type AttemptRef, decodeAttemptId } from "../domain/AttemptRef.ts"
-import { type DatabaseUnavailable, InvalidParameter, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
+import { type DatabaseUnavailable, type InvalidParameter, LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
 import { decodeEventId } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { attemptColumns, type AttemptRow, entryJson, withBody } from "./AttemptRow.ts"
 import { orUnavailable } from "./Database.ts"
+import { decodeNumber, encodeNumber } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 
 /** What `GET /webhooks/{id}/logs` can ask for. Times are ISO 8601; `from` is inclusive, `to` is not. */
 export interface LogQuery {
@@ -31,17 +33,37 @@ interface Row extends AttemptRow {
 
 const toJson = (row: Row) => entryJson(row, row.body)
 
-const listQuery = `
+/**
+ * The conditions of a page and their parameters. Only what is asked for is in the statement: a plan that must hold for
+ * anything uses no index but the first.
+ */
+const conditionsOf = (webhookId: WebhookId, before: number | undefined, query: LogQuery) => {
+  const parameters: Array<unknown> = [webhookId]
+  const conditions = ["a.webhook_id = $1::uuid"]
+  const add = (value: unknown, condition: (parameter: string) => string) => {
+    if (value !== undefined) conditions.push(condition(`$${parameters.push(value)}`))
+  }
+  const event = query.event_id === undefined ? undefined : decodeEventId(query.event_id)
+  const { status_code: status } = query
+  add(before === undefined ? undefined : String(before), (p) => `a.seq < ${p}::int8`)
+  add(query.event_type, (p) => `a.event_type = ${p}::text::truss.event_type`)
+  add(query.outcome, (p) => `a.outcome = ${p}::text::truss.outcome`)
+  add(status, (p) => `a.status_code = ${p}::int2`)
+  add(event === undefined ? undefined : String(event.seq), (p) => `a.event_seq = ${p}::int8`)
+  add(event?.slot, (p) => `a.event_slot = ${p}::int2`)
+  add(query.from?.toISOString(), (p) => `a.created_at >= ${p}::timestamptz`)
+  add(query.to?.toISOString(), (p) => `a.created_at < ${p}::timestamptz`)
+  // What these imply, so that the index of what did not succeed is found.
+  const { outcome = "success" } = query
+  if (outcome !== "success" || status !== undefined && (status < 200 || status > 299)) {
+    conditions.push("a.outcome <> 'success'")
+  }
+  return { where: conditions.join(" AND "), parameters }
+}
+
+const listQuery = (where: string, limit: string) => `
   WITH page AS (
-    SELECT * FROM truss.attempts a
-    WHERE a.webhook_id = $1::uuid AND ($2::int8 IS NULL OR a.seq < $2)
-      AND ($3::text IS NULL OR a.event_type = $3::text::truss.event_type)
-      AND ($4::text IS NULL OR a.outcome = $4::text::truss.outcome)
-      AND ($5::int2 IS NULL OR a.status_code = $5)
-      AND ($6::int8 IS NULL OR a.event_seq = $6 AND a.event_slot = $7::int2)
-      AND ($8::timestamptz IS NULL OR a.created_at >= $8)
-      AND ($9::timestamptz IS NULL OR a.created_at < $9)
-    ORDER BY a.seq DESC LIMIT $10
+    SELECT * FROM truss.attempts a WHERE ${where} ORDER BY a.seq DESC LIMIT ${limit}
   ), sized AS (
     SELECT a.*, e.body, count(*) OVER () AS total,
       sum(coalesce(octet_length(e.body), 0)) OVER (ORDER BY a.seq DESC) - coalesce(octet_length(e.body), 0) AS before
@@ -80,6 +102,7 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
     DeliveryLog,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
 
       const known = Effect.fnUntraced(function*(id: string) {
         if (!isWebhookId(id)) return yield* new WebhookNotFound({ id })
@@ -89,29 +112,20 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
 
       const list = Effect.fn("DeliveryLog.list")(function*(id: string, query: LogQuery) {
         const webhookId = yield* known(id)
-        const event = query.event_id === undefined ? undefined : decodeEventId(query.event_id)
-        if (query.event_id !== undefined && event === undefined) return `{"data":[],"next_cursor":null}`
-        const before = query.cursor === undefined ? undefined : Number.parseInt(query.cursor, 36)
-        if (before !== undefined && (!Number.isSafeInteger(before) || before.toString(36) !== query.cursor)) {
-          return yield* new InvalidParameter({ path: "cursor", message: "is not a cursor of this list" })
+        const before = query.cursor === undefined ? undefined : yield* decodeNumber(`logs ${webhookId}`, query.cursor)
+        if (query.event_id !== undefined && decodeEventId(query.event_id) === undefined) {
+          return `{"data":[],"next_cursor":null}`
         }
-        const rows = yield* sql.unsafe<Row>(listQuery, [
-          webhookId,
-          before === undefined ? null : String(before),
-          query.event_type ?? null,
-          query.outcome ?? null,
-          query.status_code ?? null,
-          event === undefined ? null : String(event.seq),
-          event === undefined ? null : event.slot,
-          query.from?.toISOString() ?? null,
-          query.to?.toISOString() ?? null,
+        const { parameters, where } = conditionsOf(webhookId, before, query)
+        const rows = yield* sql.unsafe<Row>(listQuery(where, `$${parameters.length + 1}`), [
+          ...parameters,
           query.limit + 1
         ])
         const page = rows.slice(0, query.limit)
         const more = page.length > 0 && rows[0]!.total > page.length
-        const next = more ? JSON.stringify(page.at(-1)!.seq.toString(36)) : "null"
+        const next = more ? `"${encodeNumber(`logs ${webhookId}`, page.at(-1)!.seq)}"` : "null"
         return `{"data":[${page.map(toJson).join(",")}],"next_cursor":${next}}`
-      }, orUnavailable)
+      }, inTime)
 
       const find = Effect.fnUntraced(function*(id: string, logId: string) {
         const webhookId = yield* known(id)
@@ -126,7 +140,7 @@ export class DeliveryLog extends Context.Service<DeliveryLog, {
       })
 
       const get = Effect.fn("DeliveryLog.get")((id: string, logId: string) =>
-        find(id, logId).pipe(Effect.map(toJson), orUnavailable)
+        find(id, logId).pipe(Effect.map(toJson), inTime)
       )
 
       const delivery = Effect.fn("DeliveryLog.delivery")(function*(id: string, logId: string) {

@@ -6,8 +6,8 @@ import { decodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
 import { askedLater, liesIn, stretches } from "./Ahead.ts"
 import { attemptColumns, type AttemptRow, entryJson } from "./AttemptRow.ts"
-import { orUnavailable } from "./Database.ts"
 import { isOvertaken } from "./LongRead.ts"
+import { limitStatements, orUnavailableInTime } from "./PageRead.ts"
 import { plain, texts } from "./PgArray.ts"
 import { selectFunctionName, selects } from "./Selection.ts"
 
@@ -116,6 +116,7 @@ export class EventHistories extends Context.Service<EventHistories, {
 
       const read = Effect.fnUntraced(function*(id: string, ref: EventRef) {
         yield* sql`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`
+        yield* limitStatements(sql)
         const [event] = yield* sql.unsafe<EventRow>(
           `SELECT e.event_type::text AS event_type, t.table_schema, t.table_name, e.created_at, e.body
           FROM truss.events e JOIN truss.tables t ON t.id = e.table_id WHERE ${isTheEvent}`,
@@ -155,7 +156,7 @@ export class EventHistories extends Context.Service<EventHistories, {
           committed_at: event.created_at.toISOString()
         })
         return `${head.slice(0, -1)},"payload":${event.body},"webhooks":[${fates.join(",")}]}`
-      }, orUnavailable)
+      }, orUnavailableInTime)
 
       return EventHistories.of({ get })
     })

@@ -26,6 +26,7 @@ import {
 } from "./JobQueries.ts"
 import { longRead } from "./LongRead.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 import { selects } from "./Selection.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
@@ -126,6 +127,7 @@ export class Jobs extends Context.Service<Jobs, {
     Jobs,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
       const audit = yield* Audit
       const changes = yield* WebhookChanges
 
@@ -193,7 +195,7 @@ export class Jobs extends Context.Service<Jobs, {
         query: { readonly limit: number; readonly cursor?: string | undefined }
       ) {
         const webhookId = yield* known(id)
-        const before = query.cursor === undefined ? undefined : yield* decodeCursor(query.cursor)
+        const before = query.cursor === undefined ? undefined : yield* decodeCursor(`jobs ${webhookId}`, query.cursor)
         const rows = yield* sql.unsafe<JobRow>(
           `SELECT id::text, kind, state, matched::float8 AS matched, done::float8 AS done, created_at,
             ${positionOf("created_at")} AS position
@@ -206,8 +208,9 @@ export class Jobs extends Context.Service<Jobs, {
         const page = rows.slice(0, query.limit)
         const data = page.map(({ position: _, ...row }) => ({ ...row, created_at: row.created_at.toISOString() }))
         const last = page.at(-1)
-        return { data, next_cursor: rows.length > page.length && last !== undefined ? encodeCursor(last) : null }
-      }, orUnavailable)
+        const more = rows.length > page.length && last !== undefined
+        return { data, next_cursor: more ? encodeCursor(`jobs ${webhookId}`, last) : null }
+      }, inTime)
 
       const cancel = Effect.fn("Jobs.cancel")(function*(id: string, jobId: string) {
         const webhookId = yield* known(id)

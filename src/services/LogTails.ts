@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Fiber, Latch, Layer, Schedule, type Scope, Semaphore } from "effect"
+import { Clock, Context, Effect, Fiber, Latch, Layer, Schedule, type Scope, Semaphore } from "effect"
 import type { SqlError } from "effect/sql"
 import { decodeAttemptId, encodeAttemptId } from "../domain/AttemptRef.ts"
 import { type DatabaseUnavailable, TooManySubscribers, WebhookNotFound } from "../domain/Errors.ts"
@@ -27,8 +27,18 @@ export interface LogTail {
   readonly take: () => Taken
 }
 
-/** Subscribers of a webhook, in this process. */
-const maxSubscribers = 100
+/** How many may follow, and how long one may stay away. */
+export interface TailLimits {
+  /** Subscribers of a webhook, in this process. */
+  readonly perWebhook: number
+  /** Subscribers in this process. */
+  readonly perProcess: number
+  /** A subscriber that does not come for more in so long has gone, or does not read: its place is another one's. */
+  readonly awayMs: number
+}
+
+const defaultLimits: TailLimits = { perWebhook: 100, perProcess: 500, awayMs: 60_000 }
+
 /** What may wait for a subscriber that is behind; the entries themselves are shared. */
 const maxWaiting = 1024
 const maxWaitingBytes = 8 * 1048576
@@ -54,6 +64,8 @@ interface Subscriber {
   after: number
   /** Whether the reader gives it what is new; until then it reads for itself. */
   live: boolean
+  /** Since when it has not waited for entries, in milliseconds since 1970; undefined while it waits. */
+  awaySince: number | undefined
   ended: boolean
   overflowed: boolean
   waiting: Array<Entry>
@@ -131,6 +143,8 @@ const put = (subscriber: Subscriber, entries: ReadonlyArray<Entry>) => {
 const end = (subscriber: Subscriber) => {
   subscriber.ended = true
   subscriber.live = false
+  subscriber.waiting = []
+  subscriber.bytes = 0
   subscriber.changed.openUnsafe()
 }
 
@@ -159,137 +173,173 @@ export class LogTails extends Context.Service<LogTails, {
   /** Ends every subscription, for good: the service stops. */
   readonly end: Effect.Effect<void>
 }>()("truss/services/LogTails") {
-  static readonly layer = Layer.effect(
-    LogTails,
-    Effect.gen(function*() {
-      const sql = yield* PgClient.PgClient
-      const scope = yield* Effect.scope
-      const taps = new Map<WebhookId, Tap>()
-      let stopped = false
+  static readonly layerWith = (options: Partial<TailLimits>) =>
+    Layer.effect(
+      LogTails,
+      Effect.gen(function*() {
+        const { awayMs, perProcess, perWebhook } = { ...defaultLimits, ...options }
+        const sql = yield* PgClient.PgClient
+        const scope = yield* Effect.scope
+        const taps = new Map<WebhookId, Tap>()
+        let stopped = false
 
-      /** Until the database answers. No entries and `gone` when there is no such webhook. */
-      const read = Effect.fnUntraced(function*(id: WebhookId, tap: Tap, after: number) {
-        const rows = yield* sql.unsafe<Row | { readonly seq: null }>(readQuery, [id, String(after)]).pipe(
-          Effect.tapError((error) => Effect.logDebug("cannot follow a log just now", reasonOf(error))),
-          Effect.retry({ schedule: retryPause }),
-          Effect.orDie,
-          tap.reading.withPermits(1)
-        )
-        const entries = rows.filter((row): row is Row => row.seq !== null)
-        const more = entries.length > 0 && (entries.length === pageEntries || entries[0]!.total > entries.length)
-        return { gone: rows.length === 0, entries: entries.map(toEntry), more }
-      })
+        /** Until the database answers. No entries and `gone` when there is no such webhook. */
+        const read = Effect.fnUntraced(function*(id: WebhookId, tap: Tap, after: number) {
+          const rows = yield* sql.unsafe<Row | { readonly seq: null }>(readQuery, [id, String(after)]).pipe(
+            Effect.tapError((error) => Effect.logDebug("cannot follow a log just now", reasonOf(error))),
+            Effect.retry({ schedule: retryPause }),
+            Effect.orDie,
+            tap.reading.withPermits(1)
+          )
+          const entries = rows.filter((row): row is Row => row.seq !== null)
+          const more = entries.length > 0 && (entries.length === pageEntries || entries[0]!.total > entries.length)
+          return { gone: rows.length === 0, entries: entries.map(toEntry), more }
+        })
 
-      const isLive = (tap: Tap) => [...tap.subscribers].some((subscriber) => subscriber.live)
+        const isLive = (tap: Tap) => [...tap.subscribers].some((subscriber) => subscriber.live)
 
-      const endAll = (tap: Tap) => tap.subscribers.forEach(end)
+        const endAll = (tap: Tap) => tap.subscribers.forEach(end)
 
-      const follow = Effect.fnUntraced(function*(id: WebhookId, tap: Tap) {
-        while (true) {
-          const page = isLive(tap) ? yield* read(id, tap, tap.head) : undefined
-          if (page?.gone === true) return endAll(tap)
-          if (page !== undefined && page.entries.length > 0) {
-            tap.head = Math.max(tap.head, page.entries.at(-1)!.seq)
-            for (const subscriber of tap.subscribers) if (subscriber.live) put(subscriber, page.entries)
-          }
-          if (page?.more !== true) yield* Effect.sleep(pollMs)
-        }
-      })
-
-      /** Waits for entries; one that is not live reads for itself until nothing is left that the reader is past. */
-      const ready = Effect.fnUntraced(function*(id: WebhookId, tap: Tap, subscriber: Subscriber) {
-        while (true) {
-          subscriber.changed.closeUnsafe()
-          if (subscriber.ended || subscriber.overflowed || subscriber.waiting.length > 0) return
-          if (subscriber.live) {
-            yield* subscriber.changed.await
-            continue
-          }
-          const page = yield* read(id, tap, subscriber.after)
-          if (page.gone) end(subscriber)
-          else if (page.entries.length > 0) put(subscriber, page.entries)
-          else if (!isLive(tap) || tap.head <= subscriber.after) {
-            if (!isLive(tap)) tap.head = subscriber.after
-            subscriber.live = !subscriber.ended
+        /** Lets go of those who stay away: what waits for them, and their places. */
+        const dropAway = (tap: Tap, now: number) => {
+          for (const subscriber of tap.subscribers) {
+            if (subscriber.awaySince === undefined || now - subscriber.awaySince < awayMs) continue
+            end(subscriber)
+            tap.subscribers.delete(subscriber)
           }
         }
-      })
 
-      const subscribe = Effect.fnUntraced(function*(id: WebhookId) {
-        const tap = taps.get(id) ??
-          { head: 0, subscribers: new Set(), reading: Semaphore.makeUnsafe(1), reader: undefined }
-        if (stopped) return yield* new TooManySubscribers({ detail: "The service stops" })
-        if (tap.subscribers.size >= maxSubscribers) {
-          return yield* new TooManySubscribers({
-            detail: `${maxSubscribers} clients follow this log here already: ask again later, or another process`
+        const follow = Effect.fnUntraced(function*(id: WebhookId, tap: Tap) {
+          while (true) {
+            const page = isLive(tap) ? yield* read(id, tap, tap.head) : undefined
+            if (page?.gone === true) return endAll(tap)
+            if (page !== undefined && page.entries.length > 0) {
+              tap.head = Math.max(tap.head, page.entries.at(-1)!.seq)
+              for (const subscriber of tap.subscribers) if (subscriber.live) put(subscriber, page.entries)
+            }
+            dropAway(tap, yield* Clock.currentTimeMillis)
+            if (page?.more !== true) yield* Effect.sleep(pollMs)
+          }
+        })
+
+        /** Waits for entries; one that is not live reads for itself until nothing is left that the reader is past. */
+        const ready = Effect.fnUntraced(function*(id: WebhookId, tap: Tap, subscriber: Subscriber) {
+          while (true) {
+            subscriber.changed.closeUnsafe()
+            if (subscriber.ended || subscriber.overflowed || subscriber.waiting.length > 0) return
+            if (subscriber.live) {
+              yield* subscriber.changed.await
+              continue
+            }
+            const page = yield* read(id, tap, subscriber.after)
+            if (page.gone) end(subscriber)
+            else if (page.entries.length > 0) put(subscriber, page.entries)
+            else if (!isLive(tap) || tap.head <= subscriber.after) {
+              if (!isLive(tap)) tap.head = subscriber.after
+              subscriber.live = !subscriber.ended
+            }
+          }
+        })
+
+        const waiting = (subscriber: Subscriber, ready: Effect.Effect<void>) =>
+          Effect.suspend(() => {
+            subscriber.awaySince = undefined
+            return ready
+          }).pipe(
+            Effect.ensuring(Effect.map(Clock.currentTimeMillis, (now) => {
+              subscriber.awaySince = now
+            }))
+          )
+
+        const following = () => {
+          let count = 0
+          for (const { subscribers } of taps.values()) count += subscribers.size
+          return count
+        }
+
+        const subscribe = Effect.fnUntraced(function*(id: WebhookId) {
+          const tap = taps.get(id) ??
+            { head: 0, subscribers: new Set(), reading: Semaphore.makeUnsafe(1), reader: undefined }
+          if (tap.subscribers.size >= perWebhook || following() >= perProcess) {
+            const [many, what] = tap.subscribers.size >= perWebhook ? [perWebhook, "this log"] : [perProcess, "logs"]
+            return yield* new TooManySubscribers({
+              detail: `${many} clients follow ${what} here already: ask again later, or another process`
+            })
+          }
+          taps.set(id, tap)
+          const subscriber: Subscriber = {
+            after: 0,
+            live: false,
+            awaySince: yield* Clock.currentTimeMillis,
+            ended: stopped,
+            overflowed: false,
+            waiting: [],
+            bytes: 0,
+            changed: Latch.makeUnsafe()
+          }
+          tap.subscribers.add(subscriber)
+          tap.reader ??= yield* Effect.forkIn(follow(id, tap), scope)
+          return { tap, subscriber }
+        })
+
+        const unsubscribe = (id: WebhookId, { subscriber, tap }: { tap: Tap; subscriber: Subscriber }) =>
+          Effect.suspend(() => {
+            end(subscriber)
+            tap.subscribers.delete(subscriber)
+            if (tap.subscribers.size > 0) return Effect.void
+            if (taps.get(id) === tap) taps.delete(id)
+            return tap.reader === undefined ? Effect.void : Fiber.interrupt(tap.reader)
           })
-        }
-        taps.set(id, tap)
-        const subscriber: Subscriber = {
-          after: 0,
-          live: false,
-          ended: false,
-          overflowed: false,
-          waiting: [],
-          bytes: 0,
-          changed: Latch.makeUnsafe()
-        }
-        tap.subscribers.add(subscriber)
-        tap.reader ??= yield* Effect.forkIn(follow(id, tap), scope)
-        return { tap, subscriber }
-      })
 
-      const unsubscribe = (id: WebhookId, { subscriber, tap }: { tap: Tap; subscriber: Subscriber }) =>
-        Effect.suspend(() => {
-          end(subscriber)
-          tap.subscribers.delete(subscriber)
-          if (tap.subscribers.size > 0) return Effect.void
-          if (taps.get(id) === tap) taps.delete(id)
-          return tap.reader === undefined ? Effect.void : Fiber.interrupt(tap.reader)
+        const startOf = Effect.fnUntraced(function*(
+          id: WebhookId,
+          lastId: string | undefined
+        ): Effect.fn.Return<{ after: number; startId: string; reset: boolean }, SqlError.SqlError | WebhookNotFound> {
+          const ref = lastId === undefined ? undefined : decodeAttemptId(lastId)
+          const [row] = yield* sql.unsafe<{
+            meant: number | null
+            newest: number | null
+            event_seq: number
+            nonce: number
+            older: boolean | null
+          }>(startQuery, [
+            id,
+            ref === undefined ? null : String(ref.eventSeq),
+            ref === undefined ? null : String(ref.nonce)
+          ])
+          if (row === undefined) return yield* new WebhookNotFound({ id })
+          if (row.meant !== null) return { after: row.meant, startId: lastId!, reset: false }
+          if (row.newest === null) return { after: 0, startId: beginning, reset: false }
+          if (row.older === true) return { after: 0, startId: lastId!, reset: false }
+          const startId = encodeAttemptId({ eventSeq: row.event_seq, nonce: row.nonce })
+          return { after: row.newest, startId, reset: lastId !== undefined }
         })
 
-      const startOf = Effect.fnUntraced(function*(
-        id: WebhookId,
-        lastId: string | undefined
-      ): Effect.fn.Return<{ after: number; startId: string; reset: boolean }, SqlError.SqlError | WebhookNotFound> {
-        const ref = lastId === undefined ? undefined : decodeAttemptId(lastId)
-        const [row] = yield* sql.unsafe<{
-          meant: number | null
-          newest: number | null
-          event_seq: number
-          nonce: number
-          older: boolean | null
-        }>(startQuery, [
-          id,
-          ref === undefined ? null : String(ref.eventSeq),
-          ref === undefined ? null : String(ref.nonce)
-        ])
-        if (row === undefined) return yield* new WebhookNotFound({ id })
-        if (row.meant !== null) return { after: row.meant, startId: lastId!, reset: false }
-        if (row.newest === null) return { after: 0, startId: beginning, reset: false }
-        if (row.older === true) return { after: 0, startId: lastId!, reset: false }
-        const startId = encodeAttemptId({ eventSeq: row.event_seq, nonce: row.nonce })
-        return { after: row.newest, startId, reset: lastId !== undefined }
-      })
+        const open = Effect.fn("LogTails.open")(function*(webhookId: string, lastId: string | undefined) {
+          if (!isWebhookId(webhookId)) return yield* new WebhookNotFound({ id: webhookId })
+          const { subscriber, tap } = yield* Effect.acquireRelease(
+            subscribe(webhookId),
+            (subscription) => unsubscribe(webhookId, subscription)
+          )
+          const { after, reset, startId } = yield* startOf(webhookId, lastId)
+          subscriber.after = after
+          return {
+            startId,
+            reset,
+            ready: waiting(subscriber, ready(webhookId, tap, subscriber)),
+            take: () => take(subscriber)
+          }
+        }, orUnavailable)
 
-      const open = Effect.fn("LogTails.open")(function*(webhookId: string, lastId: string | undefined) {
-        if (!isWebhookId(webhookId)) return yield* new WebhookNotFound({ id: webhookId })
-        const { subscriber, tap } = yield* Effect.acquireRelease(
-          subscribe(webhookId),
-          (subscription) => unsubscribe(webhookId, subscription)
-        )
-        const { after, reset, startId } = yield* startOf(webhookId, lastId)
-        subscriber.after = after
-        return { startId, reset, ready: ready(webhookId, tap, subscriber), take: () => take(subscriber) }
-      }, orUnavailable)
-
-      return LogTails.of({
-        open,
-        end: Effect.sync(() => {
-          stopped = true
-          for (const tap of taps.values()) endAll(tap)
+        return LogTails.of({
+          open,
+          end: Effect.sync(() => {
+            stopped = true
+            for (const tap of taps.values()) endAll(tap)
+          })
         })
       })
-    })
-  )
+    )
+
+  static readonly layer = LogTails.layerWith({})
 }

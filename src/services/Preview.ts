@@ -2,7 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { DatabaseUnavailable, InvalidFilter, TableMismatch, TableNotWatchable } from "../domain/Errors.ts"
 import type { PreviewRequest } from "../domain/PreviewRequest.ts"
-import { orUnavailable } from "./Database.ts"
+import { pageRead } from "./PageRead.ts"
 import { plain } from "./PgArray.ts"
 import { checkSelection, withSelection } from "./Selection.ts"
 import { lookUpTable } from "./WatchedTable.ts"
@@ -39,6 +39,7 @@ export class Preview extends Context.Service<Preview, {
     Preview,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
       const of = Effect.fn("Preview.of")(function*(request: PreviewRequest) {
         const table = yield* Effect.provideService(
           lookUpTable(request.table_schema, request.table_name),
@@ -54,7 +55,7 @@ export class Preview extends Context.Service<Preview, {
         )
         return `{"considered":${row!.considered},"would_fire":${row!.would_fire},` +
           `"samples":[${row!.samples.join(",")}]}`
-      }, orUnavailable)
+      }, inTime)
       return Preview.of({ of })
     })
   )

@@ -2,8 +2,8 @@ import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer } from "effect"
 import type { DatabaseUnavailable, InvalidParameter } from "../domain/Errors.ts"
 import type { Table, TableKind } from "../domain/Table.ts"
-import { orUnavailable } from "./Database.ts"
-import { notACursor } from "./PageCursor.ts"
+import { decodeNames, encodeNames } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 import { primaryKeyOf, refusalOf, type WatchableFacts } from "./WatchedTable.ts"
 
 /** What `GET /tables` can ask for. */
@@ -83,17 +83,6 @@ const toTable = (row: Row): Table => {
   }
 }
 
-// No name has a NUL in it.
-const encodeCursor = ({ table_name, table_schema }: Row): string =>
-  Buffer.from(`${table_schema}\0${table_name}`).toString("base64url")
-
-const decodeCursor = (cursor: string): Effect.Effect<ReadonlyArray<string>, InvalidParameter> => {
-  const names = Buffer.from(cursor, "base64url").toString().split("\0")
-  return names.length === 2 && names.every((name) => name !== "" && Buffer.byteLength(name) < 256)
-    ? Effect.succeed(names)
-    : Effect.fail(notACursor())
-}
-
 /** The tables that people have, by the rules of `WatchedTable`. */
 export class Tables extends Context.Service<Tables, {
   list(query: TableQuery): Effect.Effect<TablePage, InvalidParameter | DatabaseUnavailable>
@@ -102,16 +91,19 @@ export class Tables extends Context.Service<Tables, {
     Tables,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
       const list = Effect.fn("Tables.list")(function*({ cursor, limit, partitions = false }: TableQuery) {
-        const [schema = null, name = null] = cursor === undefined ? [] : yield* decodeCursor(cursor)
+        const [schema = null, name = null] = cursor === undefined ? [] : yield* decodeNames("tables", cursor)
         const rows = yield* sql.unsafe<Row>(listQuery, [schema, name, limit + 1, partitions])
         const page = rows.slice(0, limit)
         const last = page.at(-1)
         return {
           data: page.map(toTable),
-          next_cursor: rows.length > page.length && last !== undefined ? encodeCursor(last) : null
+          next_cursor: rows.length > page.length && last !== undefined
+            ? encodeNames("tables", [last.table_schema, last.table_name])
+            : null
         }
-      }, orUnavailable)
+      }, inTime)
       return Tables.of({ list })
     })
   )

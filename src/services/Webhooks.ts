@@ -33,6 +33,7 @@ import { Capture, withTriggerLock } from "./Capture.ts"
 import { orUnavailable } from "./Database.ts"
 import { Egress } from "./Egress.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
+import { pageRead } from "./PageRead.ts"
 import { plain, texts } from "./PgArray.ts"
 import { type Seal, sealHeaders, Secrets } from "./Secrets.ts"
 import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
@@ -181,6 +182,7 @@ export class Webhooks extends Context.Service<Webhooks, {
     Webhooks,
     Effect.gen(function*() {
       const sql = yield* PgClient.PgClient
+      const inTime = pageRead(sql)
       const capture = yield* Capture
       const audit = yield* Audit
       const egress = yield* Egress
@@ -252,13 +254,14 @@ export class Webhooks extends Context.Service<Webhooks, {
       )
 
       const list = Effect.fn("Webhooks.list")(function*(query: WebhookQuery) {
-        const after = query.cursor === undefined ? undefined : yield* decodeCursor(query.cursor)
+        const after = query.cursor === undefined ? undefined : yield* decodeCursor("webhooks", query.cursor)
         const rows = yield* sql.unsafe<Row>(
           `SELECT ${columns} FROM ${from}
           WHERE ($1::text IS NULL OR t.table_name = $1 OR t.table_schema || '.' || t.table_name = $1)
             AND ($2::boolean IS NULL OR w.active = $2)
-            AND ($3::int8 IS NULL
-              OR (w.created_at, w.id) > ${atPosition("$3", "$4")})
+            AND (w.created_at, w.id) > ${
+            atPosition("coalesce($3, '0')", "coalesce($4, '00000000-0000-0000-0000-000000000000')")
+          }
           ORDER BY w.created_at, w.id LIMIT $5`,
           [query.table ?? null, query.active ?? null, after?.[0] ?? null, after?.[1] ?? null, query.limit + 1]
         )
@@ -266,12 +269,12 @@ export class Webhooks extends Context.Service<Webhooks, {
         const last = page.at(-1)
         return {
           data: yield* Effect.forEach(page, shown),
-          next_cursor: rows.length > page.length && last !== undefined ? encodeCursor(last) : null
+          next_cursor: rows.length > page.length && last !== undefined ? encodeCursor("webhooks", last) : null
         }
-      }, orUnavailable)
+      }, inTime)
 
       const get = Effect.fn("Webhooks.get")((id: string) =>
-        Effect.flatMap(known(id), byId).pipe(Effect.flatMap(versioned), orUnavailable)
+        Effect.flatMap(known(id), byId).pipe(Effect.flatMap(versioned), inTime)
       )
 
       const write = Effect.fnUntraced(function*(id: WebhookId, input: WebhookPatch, table: number) {

@@ -1,5 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { createHash } from "node:crypto"
 import { Health } from "../../src/services/Health.ts"
 import { TestServer } from "./TestServer.ts"
 
@@ -98,6 +99,15 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
       assert.match(answer.headers.get("content-type") ?? "", /^text\/html/)
       assert.match(answer.headers.get("content-security-policy") ?? "", /default-src 'none'/)
       assert.notMatch(answer.text, /<(?:script|link|img)[^>]+(?:src|href)=["']https?:/)
+      const policy = answer.headers.get("content-security-policy")!
+      assert.notMatch(policy, /script-src[^;]*unsafe/)
+      const scripts = [...answer.text.matchAll(/<script(?: [^>]*)?>([^]*?)<\/script>/g)].filter(([tag]) =>
+        !tag.startsWith("<script id=\"swagger-spec\" type=\"application/json\"")
+      )
+      assert.isAbove(scripts.length, 0)
+      for (const [, script] of scripts) {
+        assert.include(policy, `'sha256-${createHash("sha256").update(script!).digest("base64")}'`)
+      }
     }))
 
   it.effect("/ leads somewhere", () =>

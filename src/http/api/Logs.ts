@@ -2,8 +2,8 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { LogEntry, Outcome } from "../../domain/Attempt.ts"
 import { EventType } from "../../domain/EventType.ts"
-import { Limit, PathId, QueryInteger, QueryText, QueryTime } from "./Parameters.ts"
-import { BadRequest, bodyProblems, NotFound, Unavailable } from "./Problems.ts"
+import { Limit, optionalBody, PathId, QueryInteger, QueryText, QueryTime } from "./Parameters.ts"
+import { BadRequest, bodyProblems, NotFound, TooManySubscribers, Unavailable } from "./Problems.ts"
 import { NoOptions } from "./Webhooks.ts"
 
 /** A page of the log, newest first. */
@@ -52,7 +52,7 @@ const stream = HttpApiEndpoint.get("stream", "/webhooks/:id/logs/stream", {
   query: { last_event_id: Schema.optionalKey(QueryText) },
   headers: { "last-event-id": Schema.optionalKey(Schema.String) },
   success: HttpApiSchema.StreamSse({ events: LogEvent }),
-  error: [BadRequest, NotFound, Unavailable]
+  error: [BadRequest, NotFound, TooManySubscribers, Unavailable]
 }).annotateMerge(OpenApi.annotations({
   summary: "Follow a webhook's deliveries",
   description: "Server-sent events: each new entry as it is written, from now on or from behind `Last-Event-ID` (or " +
@@ -75,7 +75,7 @@ const replay = HttpApiEndpoint.post("replay", "/webhooks/:id/replay/:logId", {
   summary: "Replay a delivery",
   description: "Sends the exact bytes of that delivery again, waits, and answers with the new entry. The body may be " +
     "left out."
-}))
+})).annotateMerge(optionalBody)
 
 const skip = HttpApiEndpoint.post("skip", "/webhooks/:id/skip/:eventId", {
   params: { id: PathId, eventId: PathId },
@@ -86,7 +86,7 @@ const skip = HttpApiEndpoint.post("skip", "/webhooks/:id/skip/:eventId", {
   summary: "Go on past an event",
   description: "For an event that keeps failing and holds up others: its outcome becomes `failed`, with the error " +
     "`skipped`. Answers with that entry of the log. The body may be left out."
-}))
+})).annotateMerge(optionalBody)
 
 /** The delivery log of a webhook, and what can be done with an entry. */
 export class LogsGroup extends HttpApiGroup.make("logs")

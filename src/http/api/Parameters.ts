@@ -1,4 +1,5 @@
 import { Schema, SchemaTransformation } from "effect"
+import { OpenApi } from "effect/http-api"
 
 // oxlint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f]/
@@ -11,7 +12,7 @@ export const QueryText = Schema.String.check(Schema.makeFilter((text) => {
   if (text.length === 0) return "must not be empty"
   if (text.length > 512) return "must have at most 512 characters"
   return control.test(text) || !text.isWellFormed() ? "must not contain control characters" : undefined
-}))
+}, { toJsonSchema: () => ({ minLength: 1, maxLength: 512 }) }))
 
 const digits = (minimum: number, maximum: number) =>
   Schema.String.check(
@@ -56,8 +57,9 @@ const parseTime = (text: string): Date | undefined => {
 
 /** An ISO 8601 time or day in a query, UTC unless it says otherwise. */
 export const QueryTime = Schema.String.check(
-  Schema.makeFilter((text) =>
-    parseTime(text) === undefined ? "must be an ISO 8601 time, such as 2025-01-15T10:00:00Z" : undefined
+  Schema.makeFilter(
+    (text) => parseTime(text) === undefined ? "must be an ISO 8601 time, such as 2025-01-15T10:00:00Z" : undefined,
+    { toJsonSchema: () => ({ anyOf: [{ format: "date-time" }, { format: "date" }] }) }
   )
 ).pipe(
   Schema.decodeTo(
@@ -72,3 +74,8 @@ export const QueryTime = Schema.String.check(
 /** How many entries a page has: 1 to 500, and `defaultLimit` unless said. */
 export const Limit = QueryInteger(1, 500)
 export const defaultLimit = 50
+
+/** For endpoints whose body may be left out: says so in the API's description, where every body is required else. */
+export const optionalBody = OpenApi.annotations({
+  transform: (operation) => ({ ...operation, requestBody: { ...operation["requestBody"], required: false } })
+})

@@ -67,6 +67,13 @@ export class ContentTooLarge extends HttpApiError.Problem<ContentTooLarge>()("Co
   title: "Content Too Large"
 }, { detail }) {}
 
+/** 414: a path and query of over 8192 characters. */
+export class UriTooLong extends HttpApiError.Problem<UriTooLong>()("UriTooLong", {
+  type: "urn:truss:problem:uri-too-long",
+  status: 414,
+  title: "URI Too Long"
+}, { detail }) {}
+
 /** 415: a body that is not `application/json`. */
 export class UnsupportedMediaType extends HttpApiError.Problem<UnsupportedMediaType>()("UnsupportedMediaType", {
   type: "urn:truss:problem:unsupported-media-type",
@@ -114,6 +121,13 @@ export class Unavailable extends HttpApiError.Problem<Unavailable>()("Unavailabl
   type: "urn:truss:problem:unavailable",
   status: 503,
   title: "Service Unavailable"
+}, { detail }) {}
+
+/** 503: as many follow logs here as may. Another process may have room, and this one later; see `Retry-After`. */
+export class TooManySubscribers extends HttpApiError.Problem<TooManySubscribers>()("TooManySubscribers", {
+  type: "urn:truss:problem:too-many-subscribers",
+  status: 503,
+  title: "Too Many Subscribers"
 }, { detail }) {}
 
 /** What any endpoint that takes a body can answer about the body. */

@@ -4,7 +4,7 @@ import { Outcome } from "../../domain/Attempt.ts"
 import { ChangeType } from "../../domain/EventType.ts"
 import { Job } from "../../domain/Job.ts"
 import { Reconciliation } from "../../domain/Reconciliation.ts"
-import { Limit, PathId, QueryText, QueryTime } from "./Parameters.ts"
+import { Limit, optionalBody, PathId, QueryText, QueryTime } from "./Parameters.ts"
 import { BadRequest, bodyProblems, NotFound, Unavailable } from "./Problems.ts"
 
 /** Which events to replay: every member narrows it down. */
@@ -53,8 +53,8 @@ const replay = HttpApiEndpoint.post("replay", "/webhooks/:id/replay", {
 }).annotateMerge(OpenApi.annotations({
   summary: "Replay many deliveries",
   description: "Sends every event again whose last attempt matches (`from` and `to` are about that attempt), in the " +
-    "background and behind live events."
-}))
+    "background and behind live events. The body may be left out: then it is every event that was attempted."
+})).annotateMerge(optionalBody)
 
 const recover = HttpApiEndpoint.post("recover", "/webhooks/:id/recover", {
   params,

@@ -4,7 +4,7 @@ import { AttemptError } from "../../domain/Attempt.ts"
 import { PreviewRequest } from "../../domain/PreviewRequest.ts"
 import { RotatedSecret, SecretRotation } from "../../domain/SecretRotation.ts"
 import { Webhook, WebhookCreate, WebhookPatch } from "../../domain/Webhook.ts"
-import { Limit, PathId, QueryBoolean, QueryText } from "./Parameters.ts"
+import { Limit, optionalBody, PathId, QueryBoolean, QueryText } from "./Parameters.ts"
 import {
   BadRequest,
   bodyProblems,
@@ -101,7 +101,7 @@ const test = HttpApiEndpoint.post("test", "/webhooks/:id/test", {
 }).annotateMerge(OpenApi.annotations({
   summary: "Send a test event",
   description: "Sends a synthetic event and waits: 200 whatever the endpoint answered. The body may be left out."
-}))
+})).annotateMerge(optionalBody)
 
 const rotate = HttpApiEndpoint.post("rotate", "/webhooks/:id/secret/rotate", {
   params,
@@ -112,7 +112,7 @@ const rotate = HttpApiEndpoint.post("rotate", "/webhooks/:id/secret/rotate", {
   summary: "Rotate a webhook's secret",
   description: "Answers with the new secret, which is shown this once. Until `previous_valid_until` deliveries are " +
     "signed by both. The body may be left out."
-}))
+})).annotateMerge(optionalBody)
 
 const preview = HttpApiEndpoint.post("preview", "/webhooks/preview", {
   payload: PreviewRequest,
