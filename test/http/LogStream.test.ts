@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import type { LogEntry } from "../../src/domain/Attempt.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { Application, RunningService, until } from "../support/RunningService.ts"
@@ -120,6 +120,32 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
         assert.deepStrictEqual(ids(yield* byQuery.entries(102)), whole.slice(598))
       }))
 
+    it.effect("has no gap and no repeat for one that comes again and again under load", () =>
+      Effect.gen(function*() {
+        const service = yield* RunningService
+        const { id } = yield* webhook("again")
+        const first = (yield* (yield* follow(id)).begun)[0]!.id!
+        const rows = 2000
+        const writing = yield* Effect.forkChild(
+          Effect.forEach(
+            Array.from({ length: 40 }, (_, n) => n * 50),
+            (n) => run(`INSERT INTO again SELECT generate_series(${n + 1}, ${n + 50})`)
+          )
+        )
+        const got: Array<string | undefined> = []
+        while (got.length < rows) {
+          const some = yield* Effect.scoped(Effect.gen(function*() {
+            const stream = yield* follow(id, { last: got.at(-1) ?? first })
+            yield* stream.entries(1)
+            return [...stream.blocks]
+          }))
+          assert.isUndefined(some.find(({ event }) => event === "reset"))
+          got.push(...ids(some.filter(({ event }) => event === "entry")))
+        }
+        yield* Fiber.join(writing)
+        assert.deepStrictEqual(got, ids(yield* service.log(id, rows)))
+      }))
+
     it.effect("can be resumed although no entry was sent", () =>
       Effect.gen(function*() {
         const service = yield* RunningService
@@ -152,7 +178,10 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
         const oldest = yield* follow(id, { last: log[0]!.id })
         assert.deepStrictEqual(ids(yield* oldest.entries(2)), ids(log.slice(1)))
         assert.isUndefined(oldest.blocks.find(({ event }) => event === "reset"))
-        for (const last of ["dlv_zzzzzz_1", "nonsense"]) {
+        const other = yield* webhook("dropped_elsewhere")
+        yield* run("INSERT INTO dropped_elsewhere VALUES (1)")
+        const [foreign] = yield* service.log(other.id, 1)
+        for (const last of ["dlv_zzzzzz_1", "nonsense", "dlv_-1_0", "'", "x".repeat(8000), foreign!.id]) {
           const unknown = yield* follow(id, { last })
           yield* unknown.wait("the reset", (blocks) => blocks.some(({ event }) => event === "reset"))
           yield* run(`INSERT INTO dropped SELECT max(id) + 1 FROM dropped`)
@@ -166,9 +195,12 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
         const { id } = yield* webhook("shared")
         const streams = yield* Effect.forEach(Array.from({ length: 100 }), () => follow(id), { concurrency: 20 })
         yield* Effect.forEach(streams, ({ begun }) => begun, { concurrency: "unbounded" })
-        const refused = yield* follow(id)
+        const refused = yield* follow(id, { lazy: true })
         assert.strictEqual(refused.response.status, 503)
         assert.strictEqual(refused.response.headers.get("content-type"), "application/problem+json")
+        assert.strictEqual(refused.response.headers.get("retry-after"), "1")
+        const problem = yield* Effect.promise(() => refused.response.json() as Promise<{ readonly type: string }>)
+        assert.strictEqual(problem.type, "urn:truss:problem:too-many-subscribers")
         yield* run("INSERT INTO shared SELECT generate_series(1, 50)")
         const [first, ...others] = yield* Effect.forEach(streams, (stream) => stream.entries(50), {
           concurrency: "unbounded"
