@@ -9,6 +9,7 @@ import { answer, logged } from "./Answers.ts"
 import { DashboardApi, ManagementApi, type PrefixedApi } from "./api/Api.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
 import { clusterHandlers } from "./ClusterHandlers.ts"
+import { layerDashboardRoutes, layerElsewhere } from "./DashboardRoutes.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
 import { layerIdempotency } from "./IdempotencyControl.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
@@ -62,13 +63,14 @@ const routesOf = (api: PrefixedApi) =>
 
 /**
  * All routes on an `HttpRouter`: `/api`, `/v1`, `/openapi.json`, `/docs`, `/health/live`, `/health/ready`, `/metrics`
- * and `/`. Paths elsewhere are left to the router's owner.
+ * and the dashboard at `/`, `/webhooks`, `/events` and `/settings`. Paths elsewhere are left to the router's owner.
  */
 export const layerRoutes = (options: HttpOptions) =>
   Layer.mergeAll(
     routesOf(DashboardApi).pipe(Layer.provide(layerDashboard(options.auth))),
     routesOf(ManagementApi).pipe(Layer.provide(layerManagement)),
-    layerSystem
+    layerSystem,
+    layerDashboardRoutes
   ).pipe(Layer.provide(HttpRouter.middleware(answer).layer))
 
 const reasons: Record<string, readonly [ListenError["reason"], string]> = {
@@ -125,6 +127,7 @@ export const layer = (options: ServerOptions) =>
     const served = HttpRouter.serve(
       Layer.mergeAll(
         layerRoutes(options),
+        layerElsewhere,
         HttpRouter.middleware((handler) => logged(answer(handler)), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }

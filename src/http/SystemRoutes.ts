@@ -41,8 +41,6 @@ const layerDocs = HttpApiSwagger.layer(DescribedApi, { path: "/docs" }).pipe(
   )
 )
 
-const layerHome = HttpRouter.add("GET", "/", Effect.succeed(HttpServerResponse.redirect("/docs")))
-
 /** What no endpoint under `/api` and `/v1` takes. HEAD is left to the routes of GET. */
 const layerNoRoute = HttpRouter.use((router) =>
   Effect.forEach(
@@ -62,7 +60,6 @@ export const layerSystem = Layer.mergeAll(
   layerHealth,
   layerOpenApi,
   layerDocs,
-  layerHome,
   layerNoRoute,
   PrometheusMetrics.layerHttp({ path: "/metrics" })
 )
