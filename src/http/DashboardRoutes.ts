@@ -4,8 +4,8 @@ import { matchesWeakly, parseTags } from "../domain/EntityTag.ts"
 import { answerNoRoute } from "./Answers.ts"
 import { type DashboardFile, type DashboardFiles, dashboardFiles, type Encoding } from "./DashboardFiles.ts"
 
-/** The paths of the dashboard's pages; what follows them is for the page itself. */
-export const dashboardPages = ["/", "/webhooks", "/webhooks/*", "/events", "/events/*", "/settings", "/settings/*"] as const
+/** The paths of the dashboard's pages, `/webhooks` with `/webhooks/*`; what follows is for the page itself. */
+export const dashboardPages = ["/", "/webhooks/*", "/events/*", "/settings/*"] as const
 
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -78,5 +78,5 @@ export const layerDashboardRoutes = HttpRouter.use(Effect.fnUntraced(function*(r
 
 /** What nothing else takes; for a server that is ours alone. */
 export const layerElsewhere = HttpRouter.use(Effect.fnUntraced(function*(router) {
-  yield* router.add("GET", "/*", elsewhere(yield* dashboardFiles()))
+  yield* router.add("GET", "/:page/*", elsewhere(yield* dashboardFiles()))
 }))

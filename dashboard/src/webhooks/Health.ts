@@ -16,8 +16,8 @@ const behindFrom = 1_000
 /** Whose fault it seems to be: theirs when they answer, the network's when nobody does. */
 const lastAnswer = ({ last_status_code }: Webhook): string =>
   last_status_code === null
-    ? "no answer comes from the endpoint: it is down, too slow, or the network between is"
-    : `the endpoint last answered ${last_status_code}`
+    ? "no answer came: the endpoint is down, too slow or out of reach"
+    : `the endpoint answered ${last_status_code}`
 
 const disabled = (webhook: Webhook): Health => {
   switch (webhook.disabled_reason) {
@@ -54,7 +54,7 @@ export const healthOf = (webhook: Webhook): Health => {
     return {
       tone: "bad",
       word: "Circuit open",
-      reason: `${count(webhook.fail_count)} attempts failed in a row; ${lastAnswer(webhook)}. Only probes go out.${waiting}`,
+      reason: `${count(webhook.fail_count)} failures in a row; ${lastAnswer(webhook)}. Only probes go out.${waiting}`,
       urgency: 100
     }
   }
@@ -62,7 +62,7 @@ export const healthOf = (webhook: Webhook): Health => {
     return {
       tone: "warn",
       word: "Failing",
-      reason: `${plural(webhook.fail_count, "attempt")} failed in a row; ${lastAnswer(webhook)}.${waiting}`,
+      reason: `${plural(webhook.fail_count, "failure")} in a row; ${lastAnswer(webhook)}.${waiting}`,
       urgency: 70 + Math.min(9, webhook.fail_count)
     }
   }
