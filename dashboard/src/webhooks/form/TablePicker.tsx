@@ -22,7 +22,8 @@ export const tablesQuery = queryOptions({
       tables.push(...page.data)
       cursor = page.next_cursor ?? undefined
     } while (cursor !== undefined)
-    return tables
+    // What can be chosen comes first.
+    return tables.toSorted((a, b) => Number(b.watchable) - Number(a.watchable))
   },
   staleTime: 30_000
 })
