@@ -10,7 +10,11 @@ const changedAt = (path) =>
     ? Math.max(...readdirSync(path).map((name) => changedAt(join(path, name))))
     : statSync(path).mtimeMs
 
-const sources = ["src", "public", "index.html", "vite.config.ts", "../package-lock.json"].map((name) => join(here, name))
+const say = (line) => process.stderr.write(`${line}\n`)
+
+const sources = ["src", "public", "index.html", "vite.config.ts", "../package-lock.json"].map((name) =>
+  join(here, name)
+)
 const built = join(here, "dist", "index.html")
 
 const isFresh = () => existsSync(built) && sources.every((path) => changedAt(path) <= statSync(built).mtimeMs)
@@ -19,11 +23,11 @@ const isFresh = () => existsSync(built) && sources.every((path) => changedAt(pat
 if (existsSync(join(here, "src")) && !isFresh()) {
   const vite = await import("vite").catch(() => undefined)
   if (vite === undefined) {
-    console.error("The dashboard is not built: its tools are among the development dependencies (npm ci)")
+    say("The dashboard is not built: its tools are among the development dependencies (npm ci)")
   } else {
     await vite.build({ configFile: join(here, "vite.config.ts"), logLevel: "error" }).catch((error) => {
       // The service works without it, and says at / what to do.
-      console.error(`The dashboard could not be built: ${error.message}`)
+      say(`The dashboard could not be built: ${error.message}`)
       if (process.argv.includes("--strict")) process.exitCode = 1
     })
   }

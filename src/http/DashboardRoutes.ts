@@ -27,10 +27,12 @@ const notBuilt = HttpServerResponse.text(
 /** The best encoding that the client takes and the file has; RFC 9110, section 12.5.3. */
 const encodingFor = ({ headers }: HttpServerRequest.HttpServerRequest, file: DashboardFile): Encoding => {
   const refused = /^(?:.*;)?\s*q=0(?:\.0*)?\s*$/
-  const taken = new Map((headers["accept-encoding"] ?? "").toLowerCase().split(",").map((entry) => {
-    const [name = "", ...parameters] = entry.split(";")
-    return [name.trim(), !parameters.some((parameter) => refused.test(parameter))] as const
-  }))
+  const taken = new Map(
+    (headers["accept-encoding"] ?? "").toLowerCase().split(",").map((entry) => {
+      const [name = "", ...parameters] = entry.split(";")
+      return [name.trim(), !parameters.some((parameter) => refused.test(parameter))] as const
+    })
+  )
   const takes = (encoding: Encoding) => taken.get(encoding) ?? taken.get("*") ?? false
   return (["br", "gzip"] as const).find((encoding) => file.bytes.has(encoding) && takes(encoding)) ?? "identity"
 }
@@ -62,10 +64,13 @@ const page = (files: DashboardFiles, status = 200) => {
 
 /** A person who lost the way gets the dashboard's page about it, a program the problem. */
 const elsewhere = (files: DashboardFiles) =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-    request.headers["accept"]?.includes("text/html") === true && files.has("/index.html")
-      ? page(files, 404)
-      : answerNoRoute)
+  Effect.flatMap(
+    HttpServerRequest.HttpServerRequest,
+    (request) =>
+      request.headers["accept"]?.includes("text/html") === true && files.has("/index.html")
+        ? page(files, 404)
+        : answerNoRoute
+  )
 
 /** The dashboard at `/`: its pages and the files that they load. */
 export const layerDashboardRoutes = HttpRouter.use(Effect.fnUntraced(function*(router) {

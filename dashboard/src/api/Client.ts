@@ -29,7 +29,9 @@ export const pathOf = (route: string, params: object = {}, query: object = {}): 
     route.slice(route.indexOf("/"))
   )
   const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== "")
-  const text = new URLSearchParams(pairs.map(([name, value]) => [name, value instanceof Date ? value.toISOString() : String(value)])).toString()
+  const text = new URLSearchParams(
+    pairs.map(([name, value]) => [name, value instanceof Date ? value.toISOString() : String(value)])
+  ).toString()
   return `/api${filled}${text === "" ? "" : `?${text}`}`
 }
 

@@ -14,7 +14,10 @@ interface Props {
 
 /** Asks before something that cannot be undone. */
 export const Confirm = ({ action, busy = false, children, onClose, onConfirm, open, title }: Props) => (
-  <AlertDialog.Root open={open} onOpenChange={(next) => !next && onClose()}>
+  <AlertDialog.Root
+    open={open}
+    onOpenChange={(next) => !next && onClose()}
+  >
     <AlertDialog.Portal>
       <AlertDialog.Backdrop className="fixed inset-0 z-30 bg-black/40" />
       <AlertDialog.Popup className="fixed top-1/2 left-1/2 z-40 grid w-[min(28rem,calc(100vw-2rem))] -translate-x-1/2 -translate-y-1/2 gap-4 rounded-xl border border-line bg-surface p-5 shadow-high">

@@ -14,7 +14,11 @@ const Node = ({ indent, node }: { readonly node: JsonNode; readonly indent: numb
       {parts.map(([name, value], n) => (
         <Fragment key={n}>
           {`\n${"  ".repeat(indent + 1)}`}
-          {name !== undefined && <><Key name={name} />: </>}
+          {name !== undefined && (
+            <>
+              <Key name={name} />:
+            </>
+          )}
           <Node node={value} indent={indent + 1} />
           {n < parts.length - 1 && ","}
         </Fragment>

@@ -19,7 +19,10 @@ const places = {
 
 /** A dialog: keeps the focus within, closes by Escape and gives the focus back. */
 export const Modal = ({ children, onClose, open, place = "middle", title }: Props) => (
-  <Dialog.Root open={open} onOpenChange={(next) => !next && onClose()}>
+  <Dialog.Root
+    open={open}
+    onOpenChange={(next) => !next && onClose()}
+  >
     <Dialog.Portal>
       <Dialog.Backdrop className="fixed inset-0 z-30 bg-black/40 transition-opacity data-ending-style:opacity-0 data-starting-style:opacity-0" />
       <Dialog.Popup

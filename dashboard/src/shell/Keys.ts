@@ -7,7 +7,9 @@ export const onKey = (keys: Readonly<Record<string, () => void>>): () => void =>
   const listen = (event: KeyboardEvent) => {
     const act = keys[event.key]
     if (act === undefined || event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey) return
-    if (isTyping(event.target) || document.querySelector("[role=dialog], [role=alertdialog], [role=menu]") !== null) return
+    if (isTyping(event.target) || document.querySelector("[role=dialog], [role=alertdialog], [role=menu]") !== null) {
+      return
+    }
     event.preventDefault()
     act()
   }

@@ -1,6 +1,6 @@
 import { queryOptions } from "@tanstack/react-query"
-import { Problem } from "../api/Problem.ts"
 import { send } from "../api/Client.ts"
+import { Problem } from "../api/Problem.ts"
 
 /** How this service lets people in, and who is in. */
 export interface Session {

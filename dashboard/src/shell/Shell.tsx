@@ -74,7 +74,11 @@ export const Shell = () => {
       </a>
       <header className="sticky top-0 z-20 border-b border-line bg-surface">
         <div className="mx-auto flex h-14 max-w-[80rem] items-center gap-2 px-4 sm:gap-5 sm:px-8">
-          <Link to="/" aria-label="Truss Webhooks" className="flex items-center gap-2.5 rounded font-semibold tracking-tight">
+          <Link
+            to="/"
+            aria-label="Truss Webhooks"
+            className="flex items-center gap-2.5 rounded font-semibold tracking-tight"
+          >
             <img src="/favicon.svg" alt="" width="24" height="24" />
             <span className="hidden lg:inline">Truss Webhooks</span>
           </Link>

@@ -12,7 +12,12 @@ const Value = ({ node }: { readonly node: JsonNode | undefined }) =>
 const Rows = ({ after, before }: { readonly before: JsonNode; readonly after: JsonNode }) => {
   const names = [...new Set([...membersOf(after), ...membersOf(before)].map(([name]) => name))]
   return (
-    <div className="overflow-x-auto rounded-lg border border-line" tabIndex={0} role="region" aria-label="Old and new row">
+    <div
+      className="overflow-x-auto rounded-lg border border-line"
+      tabIndex={0}
+      role="region"
+      aria-label="Old and new row"
+    >
       <table className="w-full min-w-[30rem] table-fixed border-collapse text-left">
         <thead>
           <tr className="border-b border-line text-[0.9rem] text-muted">
@@ -26,13 +31,21 @@ const Rows = ({ after, before }: { readonly before: JsonNode; readonly after: Js
             const [old, fresh] = [memberOf(before, name), memberOf(after, name)]
             const changed = old?.text !== fresh?.text
             return (
-              <tr key={name} className="border-t border-line align-top first:border-t-0" data-changed={changed || undefined}>
+              <tr
+                key={name}
+                className="border-t border-line align-top first:border-t-0"
+                data-changed={changed || undefined}
+              >
                 <th scope="row" className="px-3 py-1.5 font-mono text-[0.89rem] font-normal break-all">
                   {name}
                   {changed && <span className="ml-1.5 font-sans font-medium text-accent">changed</span>}
                 </th>
-                <td className={`px-3 py-1.5 ${changed ? "bg-bad-soft" : ""}`}><Value node={old} /></td>
-                <td className={`px-3 py-1.5 ${changed ? "bg-good-soft" : ""}`}><Value node={fresh} /></td>
+                <td className={`px-3 py-1.5 ${changed ? "bg-bad-soft" : ""}`}>
+                  <Value node={old} />
+                </td>
+                <td className={`px-3 py-1.5 ${changed ? "bg-good-soft" : ""}`}>
+                  <Value node={fresh} />
+                </td>
               </tr>
             )
           })}

@@ -25,7 +25,9 @@ export const OutcomeChart = ({ buckets, totals }: Pick<Stats, "buckets" | "total
   )
 }
 
-export const LatencyChart = ({ buckets }: Pick<Stats, "buckets">) => {
+export const LatencyChart = (
+  { buckets, title = "Latency" }: Pick<Stats, "buckets"> & { readonly title?: string }
+) => {
   const series = useMemo(() => [
     { label: "p50", colour: "good-fill", values: buckets.map((bucket) => bucket.p50_ms) },
     { label: "p95", colour: "accent", values: buckets.map((bucket) => bucket.p95_ms) },
@@ -35,12 +37,14 @@ export const LatencyChart = ({ buckets }: Pick<Stats, "buckets">) => {
   const slowest = Math.max(0, ...buckets.map((bucket) => bucket.p95_ms ?? 0))
   return (
     <ChartCard
-      title="Latency"
+      title={title}
       kind="lines"
       times={times}
       series={series}
       format={milliseconds}
-      label={slowest === 0 ? "Latency: no attempts" : `Latency: at most ${milliseconds(slowest)} for 95 % of the attempts`}
+      label={slowest === 0
+        ? "Latency: no attempts"
+        : `Latency: at most ${milliseconds(slowest)} for 95 % of the attempts`}
     />
   )
 }

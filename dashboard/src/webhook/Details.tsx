@@ -6,7 +6,7 @@ import { call } from "../api/Client.ts"
 import { Button } from "../parts/Button.tsx"
 import { Copy } from "../parts/Copy.tsx"
 import { Modal } from "../parts/Modal.tsx"
-import { milliseconds, plural } from "../parts/Numbers.ts"
+import { milliseconds } from "../parts/Numbers.ts"
 import { Failed, Loading } from "../parts/States.tsx"
 import { Time } from "../parts/Time.tsx"
 import { tellFailure } from "../parts/Toasts.tsx"
@@ -25,21 +25,40 @@ const Part = ({ children, title }: { readonly title: string; readonly children: 
 )
 
 const Facts = ({ entry }: { readonly entry: LogEntry }) => (
-  <dl className="grid grid-cols-2 gap-x-6 gap-y-2 sm:grid-cols-4 [&_dt]:text-[0.9rem] [&_dt]:text-muted">
-    <div><dt>Answer</dt><dd><Result of={entry} /></dd></div>
-    <div><dt>Took</dt><dd className="tabular-nums">{milliseconds(entry.latency_ms)}</dd></div>
-    <div><dt>Made</dt><dd><Time at={entry.created_at} /></dd></div>
+  <dl className="flex flex-wrap gap-x-8 gap-y-3 [&_dt]:text-[0.9rem] [&_dt]:text-muted">
+    <div>
+      <dt>Answer</dt>
+      <dd>
+        <Result of={entry} />
+      </dd>
+    </div>
+    <div>
+      <dt>Took</dt>
+      <dd className="tabular-nums">{milliseconds(entry.latency_ms)}</dd>
+    </div>
+    <div>
+      <dt>Made</dt>
+      <dd>
+        <Time at={entry.created_at} />
+      </dd>
+    </div>
     <div>
       <dt>Next attempt</dt>
       <dd>{entry.next_attempt_at === null ? "none" : <Time at={entry.next_attempt_at} style="ago" />}</dd>
     </div>
-    <div className="col-span-2 min-w-0">
+    <div className="min-w-0">
       <dt>Event</dt>
-      <dd className="flex items-center gap-1 font-mono break-all">{entry.event_id}<Copy text={entry.event_id} label="Copy the event's id" /></dd>
+      <dd className="flex items-center gap-1 font-mono break-all">
+        {entry.event_id}
+        <Copy text={entry.event_id} label="Copy the event's id" />
+      </dd>
     </div>
-    <div className="col-span-2 min-w-0">
+    <div className="min-w-0">
       <dt>Delivery</dt>
-      <dd className="flex items-center gap-1 font-mono break-all">{entry.id}<Copy text={entry.id} label="Copy the delivery's id" /></dd>
+      <dd className="flex items-center gap-1 font-mono break-all">
+        {entry.id}
+        <Copy text={entry.id} label="Copy the delivery's id" />
+      </dd>
     </div>
   </dl>
 )
@@ -50,7 +69,10 @@ const Attempts = ({ entry }: { readonly entry: LogEntry }) => {
   return (
     <ol className="overflow-hidden rounded-lg border border-line">
       {data.data.map((attempt) => (
-        <li key={attempt.id} className="relative flex flex-wrap items-center gap-x-4 gap-y-1 border-t border-line px-3 py-2 first:border-t-0 hover:bg-raised has-aria-[current=true]:bg-raised">
+        <li
+          key={attempt.id}
+          className="relative flex flex-wrap items-center gap-x-4 gap-y-1 border-t border-line px-3 py-2 first:border-t-0 hover:bg-raised has-aria-[current=true]:bg-raised"
+        >
           <Link
             from="/webhooks/$id"
             to="/webhooks/$id"
@@ -63,7 +85,9 @@ const Attempts = ({ entry }: { readonly entry: LogEntry }) => {
           </Link>
           <Result of={attempt} />
           <span className="text-muted tabular-nums">{milliseconds(attempt.latency_ms)}</span>
-          <span className="relative ml-auto text-muted"><Time at={attempt.created_at} /></span>
+          <span className="relative ml-auto text-muted">
+            <Time at={attempt.created_at} />
+          </span>
         </li>
       ))}
     </ol>
@@ -72,8 +96,12 @@ const Attempts = ({ entry }: { readonly entry: LogEntry }) => {
 
 const Side = ({ entry, title }: { readonly title: string; readonly entry: LogEntry }) => (
   <div className="grid min-w-0 content-start gap-2 rounded-lg border border-line p-3">
-    <h4 className="flex items-center gap-2 font-medium">{title} <Result of={entry} /></h4>
-    <p className="text-muted"><Time at={entry.created_at} />, {milliseconds(entry.latency_ms)}</p>
+    <h4 className="flex items-center gap-2 font-medium">
+      {title} <Result of={entry} />
+    </h4>
+    <p className="text-muted">
+      <Time at={entry.created_at} />, {milliseconds(entry.latency_ms)}
+    </p>
     <Answer entry={entry} />
   </div>
 )
@@ -106,17 +134,33 @@ const Body = ({ entry, webhook }: { readonly entry: LogEntry; readonly webhook: 
   return (
     <div className="grid gap-6">
       <div className="flex flex-wrap items-start justify-between gap-4">
-        <div className="min-w-0 flex-1"><Facts entry={entry} /></div>
+        <div className="min-w-0 flex-1">
+          <Facts entry={entry} />
+        </div>
         <Button look="primary" busy={replay.isPending} onClick={() => replay.mutate()}>
           <RotateCcw size={15} aria-hidden /> {replay.isPending ? "Waiting for the answer" : "Replay"}
         </Button>
       </div>
       {entry.replay_of !== null
-        ? <Part title="Original and replay"><Compared originalId={entry.replay_of} replay={entry} /></Part>
-        : <Part title="Answer"><Answer entry={entry} /></Part>}
-      <Part title="Payload"><Changes payload={entry.payload.text} /></Part>
-      <Part title="Request"><Request entry={entry} webhook={webhook} /></Part>
-      <Part title="Attempts at this event"><Attempts entry={entry} /></Part>
+        ? (
+          <Part title="Original and replay">
+            <Compared originalId={entry.replay_of} replay={entry} />
+          </Part>
+        )
+        : (
+          <Part title="Answer">
+            <Answer entry={entry} />
+          </Part>
+        )}
+      <Part title="Payload">
+        <Changes payload={entry.payload.text} />
+      </Part>
+      <Part title="Request">
+        <Request entry={entry} webhook={webhook} />
+      </Part>
+      <Part title="Attempts at this event">
+        <Attempts entry={entry} />
+      </Part>
     </div>
   )
 }
@@ -136,7 +180,9 @@ export const Details = ({ logId, webhook }: { readonly logId: string | undefined
       open={logId !== undefined}
       onClose={close}
       place="side"
-      title={entry === undefined ? "Delivery" : `${entry.event_type}, ${entry.replay_of === null ? `${plural(entry.attempt, "attempt")}` : "replay"}`}
+      title={entry === undefined
+        ? "Delivery"
+        : `${entry.event_type}, ${entry.replay_of === null ? `attempt ${entry.attempt}` : "replay"}`}
     >
       {entry !== undefined ? <Body key={entry.id} entry={entry} webhook={webhook} /> : found.isError
         ? <Failed error={found.error} onRetry={() => void found.refetch()} />

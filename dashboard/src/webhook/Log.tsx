@@ -89,11 +89,14 @@ export const Log = ({ id, search }: { readonly id: string; readonly search: LogS
             onClick={showWaiting}
             className="absolute top-11 left-1/2 z-10 inline-flex -translate-x-1/2 items-center gap-1.5 rounded-full bg-accent px-3.5 py-1.5 font-medium text-accent-ink shadow-high"
           >
-            <ArrowUp size={14} aria-hidden /> {waiting.length >= mostLive ? `${mostLive}+ new` : `${waiting.length} new`}
+            <ArrowUp size={14} aria-hidden />{" "}
+            {waiting.length >= mostLive ? `${mostLive}+ new` : `${waiting.length} new`}
           </button>
         )}
         {pages === undefined
-          ? log.isError ? <Failed error={log.error} onRetry={() => void log.refetch()} /> : <Loading what="deliveries" lines={8} />
+          ? log.isError
+            ? <Failed error={log.error} onRetry={() => void log.refetch()} />
+            : <Loading what="deliveries" lines={8} />
           : entries.length === 0
           ? (
             <Empty title={filtered ? "No delivery matches" : "No deliveries yet"} icon={<Inbox size={28} />}>
@@ -104,7 +107,9 @@ export const Log = ({ id, search }: { readonly id: string; readonly search: LogS
           )
           : <LogTable entries={entries} scroller={scroller} onEnd={onEnd} />}
       </div>
-      <p aria-live="polite" className="sr-only">{waiting.length > 0 ? `${plural(waiting.length, "new delivery", "new deliveries")}` : ""}</p>
+      <p aria-live="polite" className="sr-only">
+        {waiting.length > 0 ? `${plural(waiting.length, "new delivery", "new deliveries")}` : ""}
+      </p>
     </section>
   )
 }

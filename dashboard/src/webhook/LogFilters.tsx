@@ -19,7 +19,8 @@ export const LogFilters = ({ search }: { readonly search: LogSearch }) => {
   const navigate = useNavigate({ from: "/webhooks/$id" })
   const set = (change: { readonly [K in keyof LogSearch]: LogSearch[K] | undefined }) =>
     void navigate({
-      search: (old) => Object.fromEntries(Object.entries({ ...old, ...change }).filter(([, value]) => value !== undefined)),
+      search: (old) =>
+        Object.fromEntries(Object.entries({ ...old, ...change }).filter(([, value]) => value !== undefined)),
       replace: true,
       resetScroll: false
     })

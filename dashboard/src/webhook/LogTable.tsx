@@ -40,7 +40,12 @@ const columns = column.columns([
     cell: ({ row: { original: entry } }) => (
       <span className="text-muted">
         {outcomeWords[entry.outcome]}
-        {entry.next_attempt_at !== null && <>{" "}<Time at={entry.next_attempt_at} style="ago" /></>}
+        {entry.next_attempt_at !== null && (
+          <>
+            {" "}
+            <Time at={entry.next_attempt_at} style="ago" />
+          </>
+        )}
       </span>
     )
   }),
@@ -58,13 +63,22 @@ const columns = column.columns([
   column.display({
     id: "time",
     header: "Time",
-    cell: ({ row }) => <span className="relative text-muted tabular-nums"><Time at={row.original.created_at} style="clock" /></span>
+    cell: ({ row }) => (
+      <span className="relative text-muted tabular-nums">
+        <Time at={row.original.created_at} style="clock" />
+      </span>
+    )
   })
 ])
 
-const grid = "grid grid-cols-[7.5rem_1fr_5.5rem] items-center gap-x-3 px-4 lg:grid-cols-[8rem_1.2fr_1.4fr_7rem_6rem_10rem]"
+const grid =
+  "grid grid-cols-[7.5rem_1fr_5.5rem] items-center gap-x-3 px-4 lg:grid-cols-[8rem_1.2fr_1.4fr_7rem_6rem_10rem]"
 /** Fewer facts fit on a phone; the details have them all. */
-const onPhones: Readonly<Record<string, string>> = { outcome: "max-lg:hidden", attempt: "max-lg:hidden", latency: "max-lg:hidden" }
+const onPhones: Readonly<Record<string, string>> = {
+  outcome: "max-lg:hidden",
+  attempt: "max-lg:hidden",
+  latency: "max-lg:hidden"
+}
 
 interface Props {
   readonly entries: ReadonlyArray<LogEntry>
@@ -94,7 +108,12 @@ export const LogTable = ({ entries, onEnd, scroller }: Props) => {
   return (
     <div role="table" aria-label="Deliveries" aria-rowcount={rows.length + 1}>
       {table.getHeaderGroups().map((group) => (
-        <div key={group.id} role="row" aria-rowindex={1} className={`border-b border-line py-2 text-[0.9rem] text-muted ${grid}`}>
+        <div
+          key={group.id}
+          role="row"
+          aria-rowindex={1}
+          className={`border-b border-line py-2 text-[0.9rem] text-muted ${grid}`}
+        >
           {group.headers.map((header) => (
             <span key={header.id} role="columnheader" className={onPhones[header.column.id]}>
               <table.FlexRender header={header} />
@@ -102,7 +121,7 @@ export const LogTable = ({ entries, onEnd, scroller }: Props) => {
           ))}
         </div>
       ))}
-      <div ref={scroller} role="rowgroup" className="relative h-[min(34rem,70dvh)] overflow-y-auto overscroll-contain" >
+      <div ref={scroller} role="rowgroup" className="relative h-[min(34rem,70dvh)] overflow-y-auto overscroll-contain">
         <div role="presentation" style={{ height: virtual.getTotalSize() }} />
         {items.map((item) => {
           const row = rows[item.index]!

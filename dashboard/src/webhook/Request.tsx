@@ -15,7 +15,12 @@ const headersOf = (entry: LogEntry, webhook: Webhook): ReadonlyArray<readonly [s
 
 /** The request's headers as they follow from the entry; secrets and stored values are not kept readable. */
 export const Request = ({ entry, webhook }: { readonly entry: LogEntry; readonly webhook: Webhook }) => (
-  <div className="overflow-x-auto rounded-lg border border-line p-3" tabIndex={0} role="region" aria-label="Request headers">
+  <div
+    className="overflow-x-auto rounded-lg border border-line p-3"
+    tabIndex={0}
+    role="region"
+    aria-label="Request headers"
+  >
     <p className="mb-2 font-mono text-[0.89rem] break-all">POST {webhook.url}</p>
     <dl className="grid grid-cols-[auto_1fr] gap-x-4 gap-y-0.5 font-mono text-[0.89rem]">
       {headersOf(entry, webhook).map(([name, value]) => (

@@ -59,7 +59,9 @@ export const RotateDialog = ({ onClose, open, webhook }: {
               <Copy text={rotate.data.secret} label="Copy the secret" />
             </div>
             {rotate.data.previous_valid_until !== null && (
-              <p className="text-muted">The old one signs until <Time at={rotate.data.previous_valid_until} />.</p>
+              <p className="text-muted">
+                The old one signs until <Time at={rotate.data.previous_valid_until} />.
+              </p>
             )}
             <Button look="primary" onClick={close}>I have it</Button>
           </div>

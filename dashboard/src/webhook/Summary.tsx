@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query"
 import { useState } from "react"
 import { count, milliseconds, percent, seconds } from "../parts/Numbers.ts"
 import { Segments } from "../parts/Segments.tsx"
-import { type StatsWindow, statsQuery, type Webhook } from "../webhooks/Queries.ts"
+import { statsQuery, type StatsWindow, type Webhook } from "../webhooks/Queries.ts"
 import { LatencyChart, OutcomeChart } from "./Charts.tsx"
 
 export const windows = [["1h", "Hour"], ["24h", "Day"], ["7d", "Week"]] as const satisfies ReadonlyArray<
@@ -47,7 +47,12 @@ export const Summary = ({ webhook }: { readonly webhook: Webhook }) => {
       <div className="grid gap-3 lg:grid-cols-2">
         {data === undefined
           ? [0, 1].map((n) => <div key={n} className="skeleton h-56" />)
-          : <><OutcomeChart {...data} /><LatencyChart {...data} /></>}
+          : (
+            <>
+              <OutcomeChart {...data} />
+              <LatencyChart {...data} />
+            </>
+          )}
       </div>
     </section>
   )

@@ -32,7 +32,7 @@ export const useTail = ({ after, id, onEntries, onGap }: Options): TailState => 
   })
   useEffect(() => {
     if (!known) return
-    const query = start.current == null ? {} : { last_event_id: start.current }
+    const query = { last_event_id: start.current ?? undefined }
     const source = new EventSource(pathOf(routes.logs.stream, { id }, query))
     let waiting: Array<LogEntry> = []
     const timer = setInterval(() => {

@@ -32,8 +32,9 @@ const Heading = ({ webhook }: { readonly webhook: Webhook }) => (
     </Link>
     <h1 className="text-[1.5rem] leading-tight font-semibold tracking-tight break-words">{webhook.name}</h1>
     <p className="mt-1 break-all text-muted">
-      <span className="font-mono">{webhook.table_schema}.{webhook.table_name}</span>{" "}
-      ({webhook.events.join(", ")}) → <span className="font-mono">{webhook.url}</span>
+      <span className="font-mono">{webhook.table_schema}.{webhook.table_name}</span> ({webhook.events.join(", ")}) →
+      {" "}
+      <span className="font-mono">{webhook.url}</span>
     </p>
   </div>
 )
@@ -42,10 +43,16 @@ const HealthStrip = ({ webhook }: { readonly webhook: Webhook }) => {
   const health = healthOf(webhook)
   return (
     <p role="status" className={`flex items-start gap-2.5 rounded-lg px-4 py-2.5 ${strips[health.tone]}`}>
-      <span className="mt-1.5"><Dot tone={health.tone} /></span>
+      <span className="flex h-[1.5em] items-center">
+        <Dot tone={health.tone} />
+      </span>
       <span>
         <strong className="font-semibold">{health.word}.</strong> {health.reason}
-        {webhook.next_probe_at !== null && webhook.active && <>{" "}The next probe goes out <Time at={webhook.next_probe_at} style="ago" />.</>}
+        {webhook.next_probe_at !== null && webhook.active && (
+          <>
+            {" "}The next probe goes out <Time at={webhook.next_probe_at} style="ago" />.
+          </>
+        )}
       </span>
     </p>
   )
@@ -94,7 +101,10 @@ export const WebhookPage = () => {
       <div className="card">
         {found.error instanceof Problem && found.error.status === 404
           ? (
-            <Empty title="There is no such webhook" action={<Link to="/webhooks" className={buttonClass()}>To the webhooks</Link>}>
+            <Empty
+              title="There is no such webhook"
+              action={<Link to="/webhooks" className={buttonClass()}>To the webhooks</Link>}
+            >
               It may have been deleted.
             </Empty>
           )

@@ -26,7 +26,8 @@ export const Filters = ({ search }: { readonly search: ListSearch }) => {
   const field = useRef<HTMLInputElement>(null)
   const set = (change: { readonly [K in keyof ListSearch]: ListSearch[K] | undefined }) =>
     void navigate({
-      search: (old) => Object.fromEntries(Object.entries({ ...old, ...change }).filter(([, value]) => value !== undefined)),
+      search: (old) =>
+        Object.fromEntries(Object.entries({ ...old, ...change }).filter(([, value]) => value !== undefined)),
       replace: true
     })
   const [q, setQ] = useDelayed(search.q ?? "", (text) => set({ q: text || undefined }))

@@ -49,7 +49,9 @@ const disabled = (webhook: Webhook): Health => {
 
 export const healthOf = (webhook: Webhook): Health => {
   if (!webhook.active) return disabled(webhook)
-  const waiting = webhook.backlog === 0 ? "" : ` ${plural(webhook.backlog, "event")} ${webhook.backlog === 1 ? "waits" : "wait"}.`
+  const waiting = webhook.backlog === 0
+    ? ""
+    : ` ${plural(webhook.backlog, "event")} ${webhook.backlog === 1 ? "waits" : "wait"}.`
   if (webhook.circuit !== "closed") {
     return {
       tone: "bad",

@@ -41,7 +41,10 @@ const Rows = ({ search, webhooks }: { readonly search: ListSearch; readonly webh
   }
   return (
     <>
-      <div aria-hidden className={`hidden gap-x-4 border-b border-line px-4 py-2 text-[0.9rem] text-muted xl:grid ${rowGrid}`}>
+      <div
+        aria-hidden
+        className={`hidden gap-x-4 border-b border-line px-4 py-2 text-[0.9rem] text-muted xl:grid ${rowGrid}`}
+      >
         {heads.map((head) => <span key={head}>{head}</span>)}
       </div>
       <ul aria-label="Webhooks">

@@ -62,7 +62,9 @@ export const Row = ({ webhook }: { readonly webhook: Webhook }) => {
       </div>
       <div className="col-span-2 flex flex-wrap gap-x-5 gap-y-1 text-[0.93rem] xl:contents xl:text-[1rem]">
         <Fact label="Failed in a row">
-          <span className={webhook.fail_count > 0 ? "font-medium text-bad" : "text-muted"}>{count(webhook.fail_count)}</span>
+          <span className={webhook.fail_count > 0 ? "font-medium text-bad" : "text-muted"}>
+            {count(webhook.fail_count)}
+          </span>
         </Fact>
         <Fact label="Backlog">
           <span className={webhook.backlog > 0 ? "" : "text-muted"}>

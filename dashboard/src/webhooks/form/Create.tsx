@@ -39,7 +39,9 @@ export const Create = () => {
   const open = (webhook: Webhook) => void navigate({ to: "/webhooks/$id", params: { id: webhook.id } })
   const create = useMutation({
     mutationFn: ({ draft, types }: { readonly draft: Draft; readonly types: ReadonlyMap<string, string> }) =>
-      call("webhooks", "create", { body: { ...bodyOf(draft, types), active: true, secret: secret === "" ? null : secret } }),
+      call("webhooks", "create", {
+        body: { ...bodyOf(draft, types), active: true, secret: secret === "" ? null : secret }
+      }),
     onSuccess: (webhook) => {
       void queries.invalidateQueries({ queryKey: ["webhooks"] })
       if (secret === "") open(webhook)
@@ -58,7 +60,11 @@ export const Create = () => {
         onCancel={() => void navigate({ to: "/webhooks" })}
       />
       {create.data !== undefined && secret !== "" && (
-        <Created webhook={create.data} secret={secret} onDone={() => open(create.data)} />
+        <Created
+          webhook={create.data}
+          secret={secret}
+          onDone={() => open(create.data)}
+        />
       )}
     </Page>
   )

@@ -1,5 +1,5 @@
-import type { Fault } from "../../api/Problem.ts"
 import type { WebhookCreate, WebhookPatch } from "../../../../src/domain/Webhook.ts"
+import type { Fault } from "../../api/Problem.ts"
 import type { Webhook } from "../Queries.ts"
 
 type Condition = NonNullable<WebhookCreate["filter"]>[number]
@@ -117,7 +117,9 @@ export const bodyOf = (draft: Draft, types: ReadonlyMap<string, string>): Omit<W
   ...selectionOf(draft, types),
   name: draft.name.trim(),
   url: draft.url.trim(),
-  headers: Object.fromEntries(draft.headers.filter(({ name }) => name.trim() !== "").map(({ name, value }) => [name.trim(), value])),
+  headers: Object.fromEntries(
+    draft.headers.filter(({ name }) => name.trim() !== "").map(({ name, value }) => [name.trim(), value])
+  ),
   ordering: draft.ordering,
   concurrency: number(draft.concurrency),
   rate_limit: draft.rateLimit.trim() === "" ? null : number(draft.rateLimit),

@@ -54,7 +54,10 @@ const Loaded = ({ before, onReload, tag }: {
   return (
     <>
       {isConflict(save.error) && save.variables !== undefined && (
-        <Conflict onReload={onReload} onOverwrite={() => save.mutate({ ...save.variables, ifMatch: undefined })} />
+        <Conflict
+          onReload={onReload}
+          onOverwrite={() => save.mutate({ ...save.variables, ifMatch: undefined })}
+        />
       )}
       <Form
         initial={initial}
@@ -62,8 +65,16 @@ const Loaded = ({ before, onReload, tag }: {
         busy={save.isPending}
         error={isConflict(save.error) ? null : save.error}
         secret={before.has_secret
-          ? <p className="text-muted">Deliveries are signed. A new secret is made on the webhook's page: “Rotate secret”.</p>
-          : <p className="text-muted">Deliveries are not signed. A secret is made on the webhook's page: “Rotate secret”.</p>}
+          ? (
+            <p className="text-muted">
+              Deliveries are signed. A new secret is made on the webhook's page: “Rotate secret”.
+            </p>
+          )
+          : (
+            <p className="text-muted">
+              Deliveries are not signed. A secret is made on the webhook's page: “Rotate secret”.
+            </p>
+          )}
         onSave={(draft, types) => save.mutate({ draft, types, ifMatch: tag })}
         onCancel={back}
       />
@@ -87,8 +98,16 @@ export const Edit = () => {
       {found.data !== undefined
         ? <Loaded key={round} before={found.data.value} tag={found.data.tag} onReload={() => setRound(round + 1)} />
         : found.isError
-        ? <div className="card"><Failed error={found.error} onRetry={() => void found.refetch()} /></div>
-        : <div className="card"><Loading what="the webhook" /></div>}
+        ? (
+          <div className="card">
+            <Failed error={found.error} onRetry={() => void found.refetch()} />
+          </div>
+        )
+        : (
+          <div className="card">
+            <Loading what="the webhook" />
+          </div>
+        )}
     </Page>
   )
 }

@@ -18,7 +18,8 @@ export interface SectionProps {
 }
 
 /** Paths that some field of the form shows. */
-const shown = /^(?:name|url|table_name|table_schema|events|columns|filter|headers|ordering|concurrency|rate_limit|timeout_ms|max_attempts|secret)(?:\.|$)/
+const shown =
+  /^(?:name|url|table_name|table_schema|events|columns|filter|headers|ordering|concurrency|rate_limit|timeout_ms|max_attempts|secret)(?:\.|$)/
 
 const Refusal = ({ error }: { readonly error: Error }) => {
   const faults = error instanceof Problem ? error.faults : []
@@ -49,7 +50,9 @@ export const Form = ({ busy, error, initial, onCancel, onSave, save, secret }: P
   const [draft, setDraft] = useState(initial)
   const form = useRef<HTMLFormElement>(null)
   const tables = useQuery(tablesQuery)
-  const table = tables.data?.find((one) => one.table_schema === draft.table?.schema && one.table_name === draft.table.name)
+  const table = tables.data?.find((one) =>
+    one.table_schema === draft.table?.schema && one.table_name === draft.table.name
+  )
   const types = useMemo(() => new Map(table?.columns.map(({ name, type }) => [name, type])), [table])
   const preview = usePreview(selectionOf(draft, types))
   const refused = error instanceof Problem ? error.faults : []
@@ -67,7 +70,11 @@ export const Form = ({ busy, error, initial, onCancel, onSave, save, secret }: P
     onSave(draft, types)
   }
   if (tables.isError && tables.data === undefined) {
-    return <div className="card"><Failed error={tables.error} onRetry={() => void tables.refetch()} /></div>
+    return (
+      <div className="card">
+        <Failed error={tables.error} onRetry={() => void tables.refetch()} />
+      </div>
+    )
   }
   const section = { draft, faults, set }
   return (
@@ -79,11 +86,11 @@ export const Form = ({ busy, error, initial, onCancel, onSave, save, secret }: P
         <Delivery {...section} />
       </div>
       <div className="grid min-w-0 gap-4 lg:sticky lg:top-20">
-        <Preview hasTable={draft.table !== null} preview={preview} />
-        <div className="flex flex-row-reverse gap-2">
+        <div className="order-last flex flex-row-reverse gap-2 lg:order-none">
           <Button type="submit" look="primary" busy={busy} className="flex-1">{save}</Button>
           <Button onClick={onCancel}>Cancel</Button>
         </div>
+        <Preview hasTable={draft.table !== null} preview={preview} />
       </div>
     </form>
   )

@@ -8,7 +8,7 @@ import type { selectionOf } from "./Draft.ts"
 
 type Selection = ReturnType<typeof selectionOf>
 
-const useSettled = <A,>(value: A, key: string): A => {
+const useSettled = (value: Selection, key: string): Selection => {
   const [settled, setSettled] = useState(value)
   useEffect(() => {
     const timer = setTimeout(() => setSettled(value), 350)
@@ -33,15 +33,19 @@ export const usePreview = (selection: Selection) => {
 
 const verdict = (considered: number, fire: number): string => {
   if (considered === 0) return "No change of this table is kept yet, so there is nothing to try this on."
-  const of = considered === 1 ? "The one change that is kept" : `${count(fire)} of the last ${count(considered)} changes`
+  const of = considered === 1
+    ? "The one change that is kept"
+    : `${count(fire)} of the last ${count(considered)} changes`
   return considered === 1 ? `${of} would ${fire === 1 ? "" : "not "}fire.` : `${of} would fire.`
 }
 
 /** The preview beside the form. */
-export const Preview = ({ hasTable, preview }: { readonly hasTable: boolean; readonly preview: ReturnType<typeof usePreview> }) => {
+export const Preview = (
+  { hasTable, preview }: { readonly hasTable: boolean; readonly preview: ReturnType<typeof usePreview> }
+) => {
   const { data, error, isPlaceholderData } = preview
   return (
-    <aside aria-label="Preview" className="card grid gap-3 p-5">
+    <aside aria-label="Preview" className="card grid gap-3 p-5 lg:max-h-[calc(100dvh-9.5rem)] lg:overflow-y-auto">
       <h2 className="font-semibold">Preview</h2>
       <div role="status">
         {!hasTable ? <p className="text-muted">Choose a table to see what would fire.</p> : error !== null

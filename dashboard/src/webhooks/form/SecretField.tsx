@@ -28,7 +28,12 @@ export const SecretField = ({ error, onChange, secret }: Props) => (
           onChange={(event) => onChange(event.target.value)}
         />
         <Copy text={secret} label="Copy the secret" />
-        <Button look="quiet" aria-label="Generate another secret" className="px-2.5" onClick={() => onChange(newSecret())}>
+        <Button
+          look="quiet"
+          aria-label="Generate another secret"
+          className="px-2.5"
+          onClick={() => onChange(newSecret())}
+        >
           <RefreshCw size={15} aria-hidden />
         </Button>
       </div>

@@ -17,7 +17,7 @@ const eventHints = {
   TRUNCATE: "The table was emptied"
 } as const
 
-const toggled = <A,>(list: ReadonlyArray<A>, item: A): ReadonlyArray<A> =>
+const toggled = <A extends string>(list: ReadonlyArray<A>, item: A): ReadonlyArray<A> =>
   list.includes(item) ? list.filter((other) => other !== item) : [...list, item]
 
 /** A box to tick, with its words. */
@@ -46,7 +46,8 @@ export const Selection = ({ draft, faults, set, table, tables }: Props) => {
     <Section title="What to send">
       <Field
         label="Table"
-        error={faultAt(faults, "table_name") ?? faultAt(faults, "table_schema") ?? (missing ? "This table does not exist any more" : undefined)}
+        error={faultAt(faults, "table_name") ?? faultAt(faults, "table_schema") ??
+          (missing ? "This table does not exist any more" : undefined)}
         hint={table?.reason ?? undefined}
       >
         {(control) => (
@@ -76,7 +77,8 @@ export const Selection = ({ draft, faults, set, table, tables }: Props) => {
       {draft.events.includes("UPDATE") && table !== undefined && (
         <fieldset>
           <legend className="mb-1.5 font-medium">
-            Updates of <span className="ml-1 font-normal text-muted">optional; of any column unless some are chosen</span>
+            Updates of{" "}
+            <span className="ml-1 font-normal text-muted">optional; of any column unless some are chosen</span>
           </legend>
           <div className="grid max-h-60 grid-cols-2 gap-2 overflow-y-auto md:grid-cols-3">
             {table.columns.map(({ name, type }) => (

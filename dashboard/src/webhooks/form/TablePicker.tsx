@@ -2,8 +2,8 @@ import { Combobox } from "@base-ui/react/combobox"
 import { queryOptions } from "@tanstack/react-query"
 import { Check, ChevronsUpDown } from "lucide-react"
 import { type Answer, call } from "../../api/Client.ts"
-import { compact } from "../../parts/Numbers.ts"
 import type { ControlProps } from "../../parts/Field.tsx"
+import { compact } from "../../parts/Numbers.ts"
 import type { Draft } from "./Draft.ts"
 
 export type Table = Answer<"tables", "list">["data"][number]
@@ -43,7 +43,9 @@ const about = ({ estimated_rows, kind, reason }: Table) =>
 
 /** Chooses a table by typing; what cannot be watched is shown with the reason. */
 export const TablePicker = ({ control, onChange, tables, value }: Props) => {
-  const chosen = value === null ? null : tables.find((table) => nameOf(table) === `${value.schema}.${value.name}`) ?? null
+  const chosen = value === null
+    ? null
+    : tables.find((table) => nameOf(table) === `${value.schema}.${value.name}`) ?? null
   return (
     <Combobox.Root
       items={tables}
@@ -54,8 +56,16 @@ export const TablePicker = ({ control, onChange, tables, value }: Props) => {
       autoHighlight
     >
       <div className="relative">
-        <Combobox.Input {...control} className="input pr-9 font-mono" placeholder="Type to find a table" spellCheck={false} />
-        <Combobox.Trigger aria-label="Show the tables" className="absolute top-0 right-0 grid h-full w-9 place-items-center text-muted">
+        <Combobox.Input
+          {...control}
+          className="input pr-9 font-mono"
+          placeholder="Type to find a table"
+          spellCheck={false}
+        />
+        <Combobox.Trigger
+          aria-label="Show the tables"
+          className="absolute top-0 right-0 grid h-full w-9 place-items-center text-muted"
+        >
           <ChevronsUpDown size={15} aria-hidden />
         </Combobox.Trigger>
       </div>
