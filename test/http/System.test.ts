@@ -99,11 +99,4 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
       assert.match(answer.headers.get("content-security-policy") ?? "", /default-src 'none'/)
       assert.notMatch(answer.text, /<(?:script|link|img)[^>]+(?:src|href)=["']https?:/)
     }))
-
-  it.effect("/ leads somewhere", () =>
-    Effect.gen(function*() {
-      const server = yield* TestServer
-      const answer = yield* server.ask("GET", "/")
-      assert.deepStrictEqual([answer.status, answer.headers.get("location")], [302, "/docs"])
-    }))
 })
