@@ -5,7 +5,9 @@ import { chromium, type Page } from "playwright-core"
 const executablePath = "/usr/bin/chromium"
 
 /** Why tests with a browser are skipped, if they are. */
-export const noBrowser = existsSync(executablePath) ? undefined : `there is no ${executablePath} (apt-get install chromium)`
+export const noBrowser = existsSync(executablePath)
+  ? undefined
+  : `there is no ${executablePath} (apt-get install chromium)`
 
 export interface Look {
   readonly width?: number

@@ -93,7 +93,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
         const secret = yield* Effect.promise(() => page.getByLabel("Signing secret").inputValue())
         assert.match(secret, /^whsec_[A-Za-z0-9+/]{43}=$/)
         yield* act(async () => {
-          await page.getByLabel("Name").fill("Paid orders")
+          await page.getByLabel("Name", { exact: true }).fill("Paid orders")
           await page.getByLabel("Address").fill(receiver.url("/paid"))
           await page.getByLabel("At once").fill("4")
           await page.getByRole("button", { name: "Create the webhook" }).click()
@@ -188,7 +188,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
         const service = yield* RunningService
         const webhook = yield* watched("edited", { headers: { "x-tenant": "acme" } })
         const { page } = yield* visit(`/webhooks/${webhook.id}/edit`)
-        yield* act(() => page.getByLabel("Name").fill("mine"))
+        yield* act(() => page.getByLabel("Name", { exact: true }).fill("mine"))
         yield* service.patch(webhook.id, { timeout_ms: 5_000 })
         yield* act(async () => {
           await page.getByRole("button", { name: "Save the changes" }).click()
@@ -227,7 +227,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
           ["/", "Needs attention"],
           ["/webhooks", "looked_at"],
           ["/webhooks/new", "What to send"],
-          [`/webhooks/${webhook.id}`, "Delivered"],
+          [`/webhooks/${webhook.id}`, "200 OK"],
           [`/webhooks/${webhook.id}?delivery=${update!.id}`, "Attempts at this event"],
           [`/webhooks/${webhook.id}/edit`, "What to send"],
           ["/nowhere", "There is nothing here"]

@@ -25,7 +25,10 @@ const height = 170
 const stacked = (series: ReadonlyArray<Series>): ReadonlyArray<Series> =>
   series.map((one, n) => ({
     ...one,
-    values: one.values.map((_, at) => series.slice(0, n + 1).reduce((sum, { values }) => sum + (values[at] ?? 0), 0))
+    // Where it adds nothing, nothing of it is drawn: its edge would show behind what stands before it.
+    values: one.values.map((own, at) =>
+      own === 0 ? null : series.slice(0, n + 1).reduce((sum, { values }) => sum + (values[at] ?? 0), 0)
+    )
   })).toReversed()
 
 const draw = (element: HTMLElement, { format, kind, series, times }: Props) => {

@@ -29,8 +29,14 @@ export const agoText = (at: number, now: number): string => {
 }
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" })
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" })
+const clock = new Intl.DateTimeFormat(undefined, {
+  hourCycle: "h23",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit"
+})
 const dayClock = new Intl.DateTimeFormat(undefined, {
+  hourCycle: "h23",
   month: "short",
   day: "numeric",
   hour: "2-digit",

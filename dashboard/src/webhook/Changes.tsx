@@ -36,9 +36,9 @@ const Rows = ({ after, before }: { readonly before: JsonNode; readonly after: Js
                 className="border-t border-line align-top first:border-t-0"
                 data-changed={changed || undefined}
               >
-                <th scope="row" className="px-3 py-1.5 font-mono text-[0.89rem] font-normal break-all">
+                <th scope="row" className="px-3 py-1.5 font-mono text-[0.89rem] font-normal wrap-anywhere">
                   {name}
-                  {changed && <span className="ml-1.5 font-sans font-medium text-accent">changed</span>}
+                  {changed && <span className="block font-sans font-medium text-accent">changed</span>}
                 </th>
                 <td className={`px-3 py-1.5 ${changed ? "bg-bad-soft" : ""}`}>
                   <Value node={old} />

@@ -72,7 +72,7 @@ const columns = column.columns([
 ])
 
 const grid =
-  "grid grid-cols-[7.5rem_1fr_5.5rem] items-center gap-x-3 px-4 lg:grid-cols-[8rem_1.2fr_1.4fr_7rem_6rem_10rem]"
+  "grid grid-cols-[7.5rem_1fr_auto] items-center gap-x-3 px-4 lg:grid-cols-[8rem_1.2fr_1.4fr_7rem_6rem_10rem]"
 /** Fewer facts fit on a phone; the details have them all. */
 const onPhones: Readonly<Record<string, string>> = {
   outcome: "max-lg:hidden",

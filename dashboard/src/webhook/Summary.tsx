@@ -14,7 +14,7 @@ export const Fact = ({ bad = false, label, value }: {
   readonly value: string
   readonly bad?: boolean
 }) => (
-  <div className="min-w-0 bg-surface px-4 py-3">
+  <div className="min-w-0 bg-surface px-4 py-3 max-sm:last:odd:col-span-2">
     <dt className="text-[0.9rem] text-muted">{label}</dt>
     <dd className={`truncate text-[1.2rem] font-semibold tabular-nums ${bad ? "text-bad" : ""}`}>{value}</dd>
   </div>

@@ -31,7 +31,7 @@ const Heading = ({ webhook }: { readonly webhook: Webhook }) => (
       Webhooks <ChevronRight size={14} aria-hidden />
     </Link>
     <h1 className="text-[1.5rem] leading-tight font-semibold tracking-tight break-words">{webhook.name}</h1>
-    <p className="mt-1 break-all text-muted">
+    <p className="mt-1 wrap-anywhere text-muted">
       <span className="font-mono">{webhook.table_schema}.{webhook.table_name}</span> ({webhook.events.join(", ")}) →
       {" "}
       <span className="font-mono">{webhook.url}</span>
