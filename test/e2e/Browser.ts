@@ -1,4 +1,4 @@
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { existsSync } from "node:fs"
 import { chromium, type Page } from "playwright-core"
 
@@ -21,11 +21,11 @@ export interface Visit {
 }
 
 // A service without sessions answers 404 to the question for one, and the browser says so.
-const isExpected = (text: string, url: string) => /\/api\/session$/.test(url) && /404/.test(text)
+const isExpected = (text: string, url: string) => url.endsWith("/api/session") && text.includes("404")
 
 /** A headless Chromium for a file of tests. */
 export class Browser extends Context.Service<Browser, {
-  readonly open: (url: string, look?: Look) => Effect.Effect<Visit, never, import("effect").Scope.Scope>
+  readonly open: (url: string, look?: Look) => Effect.Effect<Visit, never, Scope.Scope>
 }>()("truss/test/Browser") {
   static readonly layer = Layer.effect(
     Browser,
