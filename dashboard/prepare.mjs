@@ -10,6 +10,9 @@ const changedAt = (path) =>
     ? Math.max(...readdirSync(path).map((name) => changedAt(join(path, name))))
     : statSync(path).mtimeMs
 
+// Tests and shells may say otherwise, and the result would be React's development build.
+process.env.NODE_ENV = "production"
+
 const say = (line) => process.stderr.write(`${line}\n`)
 
 const sources = ["src", "public", "index.html", "vite.config.ts", "../package-lock.json"].map((name) =>
