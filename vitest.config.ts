@@ -8,7 +8,12 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/domain/**/*.test.ts", "test/Imports.test.ts", "test/dashboard/**/*.test.ts", "test/faults/**/*.test.ts"]
+          include: [
+            "test/domain/**/*.test.ts",
+            "test/Imports.test.ts",
+            "test/dashboard/**/*.test.ts",
+            "test/faults/**/*.test.ts"
+          ]
         }
       },
       {

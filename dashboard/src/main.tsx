@@ -5,13 +5,13 @@ import { StrictMode } from "react"
 import { createRoot } from "react-dom/client"
 import { Problem } from "./api/Problem.ts"
 import { makeRouter } from "./Router.tsx"
-import { ended, type Session, sessionQuery } from "./shell/Session.ts"
+import { refuse, type Session, sessionQuery } from "./shell/Session.ts"
 import "./styles.css"
 
 /** Any answer of 401 says that the session has ended. */
 const onError = (error: unknown) => {
   if (error instanceof Problem && error.status === 401) {
-    queries.setQueryData<Session>(sessionQuery.queryKey, (session) => ended(session))
+    queries.setQueryData<Session>(sessionQuery.queryKey, refuse)
   }
 }
 

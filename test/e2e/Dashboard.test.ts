@@ -3,6 +3,7 @@ import axe, { type AxeResults, type RunOptions } from "axe-core"
 import { Effect, Layer } from "effect"
 import { gzipSync } from "node:zlib"
 import type { Page } from "playwright-core"
+import { TestServer } from "../http/TestServer.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { run, RunningService } from "../support/RunningService.ts"
 import { Browser, type Look, noBrowser } from "./Browser.ts"
@@ -269,4 +270,20 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
         assert.isBelow(total, 250_000)
       }))
   })
+
+  it.layer(Layer.merge(TestServer.layer({ auth: "required" }), Browser.layer), { excludeTestServices: true })(
+    "where a key is required",
+    (it) => {
+      it.effect("asks for it, on whatever page", () =>
+        Effect.gen(function*() {
+          const { port } = yield* TestServer
+          const browser = yield* Browser
+          for (const path of ["/", "/webhooks", "/webhooks/new"]) {
+            const { page } = yield* browser.open(`http://localhost:${port}${path}`)
+            yield* act(() => page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor())
+            assert.deepStrictEqual(yield* Effect.promise(() => violations(page)), [], path)
+          }
+        }))
+    }
+  )
 })
