@@ -8,14 +8,19 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/domain/**/*.test.ts", "test/Imports.test.ts", "test/faults/**/*.test.ts"]
+          include: [
+            "test/domain/**/*.test.ts",
+            "test/Imports.test.ts",
+            "test/dashboard/**/*.test.ts",
+            "test/faults/**/*.test.ts"
+          ]
         }
       },
       {
         test: {
           name: "integration",
           include: ["test/{services,listener,http}/**/*.test.ts"],
-          globalSetup: ["test/support/globalSetup.ts"],
+          globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000
         }
@@ -24,7 +29,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          globalSetup: ["test/support/globalSetup.ts"],
+          globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000
         }

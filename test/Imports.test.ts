@@ -82,6 +82,16 @@ describe("Imports", () => {
     }
   })
 
+  it("of the dashboard are types alone, so that browsers do not load Effect", () => {
+    const dashboard = fileURLToPath(new URL("../dashboard/src", import.meta.url))
+    const sources = readdirSync(dashboard, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
+      .map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"))
+    const ours = sources.flatMap((text) => text.match(/^import .*"(?:effect|effect\/.*|(?:\.\.\/)+src\/.*)"$/gm) ?? [])
+    assert.isAtLeast(ours.length, 3)
+    assert.deepStrictEqual(ours.filter((line) => !line.startsWith("import type ")), [])
+  })
+
   it("never name an entry point", () => {
     const wrong = imports.filter(({ from, to }) => entries.includes(to) && !(from === "main.ts" && to === "cli.ts"))
     assert.deepStrictEqual(wrong.map(show), [])

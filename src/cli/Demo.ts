@@ -211,6 +211,7 @@ const demo = (once: boolean) =>
       const key = settings.apiKey !== undefined ? "$TRUSS_API_KEY" : api.key && Redacted.value(api.key)
       const curl = `curl ${key === undefined ? "" : `-H "apikey: ${key}" `}`
       yield* screen.text()
+      yield* screen.part("Dashboard", api.url)
       yield* screen.part("API", `${api.url}/docs`)
       yield* screen.part("Webhooks", `${curl}${api.url}/api/webhooks`)
       yield* screen.part("Its log", `${curl}'${api.url}/api/webhooks/${webhook.id}/logs?limit=5'`)

@@ -11,6 +11,7 @@ import { SessionApi } from "./api/Session.ts"
 import { auditHandlers } from "./AuditHandlers.ts"
 import { boundedServer, type ConnectionLimits, defaultLimits } from "./BoundedServer.ts"
 import { clusterHandlers } from "./ClusterHandlers.ts"
+import { layerDashboardRoutes, layerElsewhere } from "./DashboardRoutes.ts"
 import { eventsHandlers } from "./EventsHandlers.ts"
 import { layerIdempotency } from "./IdempotencyControl.ts"
 import { keysHandlers } from "./KeysHandlers.ts"
@@ -65,14 +66,15 @@ const routesOf = (api: PrefixedApi) =>
 
 /**
  * All routes on an `HttpRouter`: `/api`, `/v1`, `/openapi.json`, `/docs`, `/health/live`, `/health/ready`, `/metrics`
- * and `/`. Paths elsewhere are left to the router's owner.
+ * and the dashboard at `/`, `/webhooks`, `/events` and `/settings`. Paths elsewhere are left to the router's owner.
  */
 export const layerRoutes = (options: SignInOptions) =>
   Layer.mergeAll(
     routesOf(DashboardApi).pipe(Layer.provide(layerDashboard)),
     routesOf(ManagementApi).pipe(Layer.provide(layerManagement)),
     HttpApiBuilder.layer(SessionApi).pipe(Layer.provide(sessionHandlers)),
-    layerSystem
+    layerSystem,
+    layerDashboardRoutes
   ).pipe(
     Layer.provide(SignIn.layer(options)),
     Layer.provide(HttpRouter.middleware((handler) => identified(answer(handler))).layer)
@@ -127,6 +129,7 @@ export const layer = (options: ServerOptions) =>
     const served = HttpRouter.serve(
       Layer.mergeAll(
         layerRoutes(options),
+        layerElsewhere,
         HttpRouter.middleware((handler) => identified(observed(answer(handler))), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }

@@ -71,8 +71,6 @@ const layerDocs = HttpApiSwagger.layer(DescribedApi, { path: "/docs" }).pipe(
   Layer.provide(HttpRouter.middleware(Effect.map(withPolicy)).layer)
 )
 
-const layerHome = HttpRouter.add("GET", "/", Effect.succeed(HttpServerResponse.redirect("/docs")))
-
 /** What no endpoint under `/api` and `/v1` takes. HEAD is left to the routes of GET. */
 const layerNoRoute = HttpRouter.use((router) =>
   Effect.forEach(
@@ -92,7 +90,6 @@ export const layerSystem = Layer.mergeAll(
   layerHealth,
   layerOpenApi,
   layerDocs,
-  layerHome,
   layerNoRoute,
   layerMetrics
 )

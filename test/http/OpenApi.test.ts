@@ -6,6 +6,7 @@ import { decodeAttemptId } from "../../src/domain/AttemptRef.ts"
 import { loopback } from "../../src/domain/EgressAllow.ts"
 import { decodeEventId } from "../../src/domain/EventRef.ts"
 import type { Webhook } from "../../src/domain/Webhook.ts"
+import { dashboardFiles } from "../../src/http/DashboardFiles.ts"
 import { DescribedApi as Described } from "../../src/http/OpenApiDocument.ts"
 import { examples } from "../../src/http/OpenApiExamples.ts"
 import * as Server from "../../src/http/Server.ts"
@@ -502,7 +503,8 @@ it.layer(Subject.layer, { excludeTestServices: true, timeout: 60_000 })("the Ope
           Layer.provide(HttpServer.layerServices)
         )
       ))
-      const pages = ["GET /", "GET /docs"]
+      const files = [...(yield* dashboardFiles()).keys()]
+      const pages = ["/", "/docs", ...files].map((path) => `GET ${path}`)
       // What no endpoint takes, which is answered with 404 and 405.
       const real = [...routes].filter((route) => !route.endsWith("/*") && !pages.includes(route))
       const documented = api.operations.map(({ method, path }) => `${method.toUpperCase()} ${path}`)

@@ -109,11 +109,4 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
         assert.include(policy, `'sha256-${createHash("sha256").update(script!).digest("base64")}'`)
       }
     }))
-
-  it.effect("/ leads somewhere", () =>
-    Effect.gen(function*() {
-      const server = yield* TestServer
-      const answer = yield* server.ask("GET", "/")
-      assert.deepStrictEqual([answer.status, answer.headers.get("location")], [302, "/docs"])
-    }))
 })

@@ -1,0 +1,87 @@
+import { useEffect, useRef } from "react"
+import uPlot from "uplot"
+import { useTheme } from "../shell/Theme.ts"
+
+/** A line or a kind of bar; `colour` is a token of `styles.css`. */
+export interface Series {
+  readonly label: string
+  readonly colour: string
+  readonly values: ReadonlyArray<number | null>
+}
+
+interface Props {
+  /** What a person who does not see it should know. */
+  readonly label: string
+  readonly kind: "bars" | "lines"
+  /** Seconds since 1970. */
+  readonly times: ReadonlyArray<number>
+  readonly series: ReadonlyArray<Series>
+  readonly format: (value: number) => string
+}
+
+const height = 170
+
+/** Bars stand on each other: each series is drawn with those below it, the highest first. */
+const stacked = (series: ReadonlyArray<Series>): ReadonlyArray<Series> =>
+  series.map((one, n) => ({
+    ...one,
+    // Where it adds nothing, nothing of it is drawn: its edge would show behind what stands before it.
+    values: one.values.map((own, at) =>
+      own === 0 ? null : series.slice(0, n + 1).reduce((sum, { values }) => sum + (values[at] ?? 0), 0)
+    )
+  })).toReversed()
+
+const draw = (element: HTMLElement, { format, kind, series, times }: Props) => {
+  const style = getComputedStyle(document.documentElement)
+  const colour = (token: string) => style.getPropertyValue(`--${token}`).trim()
+  const font = "12px system-ui, sans-serif"
+  const axis = { stroke: colour("muted"), font, ticks: { show: false } }
+  const drawn = kind === "bars" ? stacked(series) : series
+  const options: uPlot.Options = {
+    width: element.clientWidth,
+    height,
+    legend: { show: false },
+    cursor: { drag: { x: false, y: false }, points: { show: kind === "lines" } },
+    scales: { x: { time: true }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    axes: [
+      { ...axis, grid: { show: false } },
+      {
+        ...axis,
+        size: 58,
+        grid: { stroke: colour("line"), width: 1 },
+        values: (_plot, splits) => splits.map((value) => format(value))
+      }
+    ],
+    series: [
+      {},
+      ...drawn.map(({ colour: token, label }): uPlot.Series => ({
+        label,
+        stroke: colour(token),
+        width: kind === "bars" ? 0 : 1.6,
+        points: { show: false },
+        spanGaps: false,
+        ...(kind === "bars" && { fill: colour(token), paths: uPlot.paths.bars!({ size: [0.75, 28], align: 1 }) })
+      }))
+    ]
+  }
+  return new uPlot(options, [[...times], ...drawn.map(({ values }) => [...values])] as uPlot.AlignedData, element)
+}
+
+const Chart = (props: Props) => {
+  const place = useRef<HTMLDivElement>(null)
+  const theme = useTheme()
+  useEffect(() => {
+    const element = place.current!
+    const plot = draw(element, props)
+    const observer = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height }))
+    observer.observe(element)
+    return () => {
+      observer.disconnect()
+      plot.destroy()
+    }
+    // oxlint-disable-next-line react-hooks/exhaustive-deps
+  }, [props.times, props.series, props.kind, theme])
+  return <div ref={place} role="img" aria-label={props.label} className="h-[170px] min-w-0 overflow-hidden" />
+}
+
+export default Chart

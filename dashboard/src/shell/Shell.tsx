@@ -1,0 +1,100 @@
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query"
+import { Link, Outlet } from "@tanstack/react-router"
+import { BookOpen, LayoutDashboard, LogOut, Webhook } from "lucide-react"
+import { tellFailure, Toasts } from "../parts/Toasts.tsx"
+import { Banner } from "./Banner.tsx"
+import { ended, type Session, sessionQuery, signOut } from "./Session.ts"
+import { Shortcuts } from "./Shortcuts.tsx"
+import { SignIn } from "./SignIn.tsx"
+import { ThemeMenu } from "./ThemeMenu.tsx"
+
+const item = "flex h-9 items-center gap-2 rounded-md px-2.5 font-medium text-muted hover:bg-raised hover:text-ink " +
+  "aria-[current=page]:bg-raised aria-[current=page]:text-ink"
+
+const Nav = () => (
+  <nav aria-label="Pages" className="flex items-center gap-0.5">
+    <Link to="/" className={item} activeOptions={{ exact: true, includeSearch: false }} aria-label="Overview">
+      <LayoutDashboard size={16} aria-hidden /> <span className="hidden sm:inline">Overview</span>
+    </Link>
+    <Link to="/webhooks" className={item} activeOptions={{ includeSearch: false }} aria-label="Webhooks">
+      <Webhook size={16} aria-hidden /> <span className="hidden sm:inline">Webhooks</span>
+    </Link>
+    <a href="/docs" className={item} aria-label="API reference">
+      <BookOpen size={16} aria-hidden /> <span className="hidden sm:inline">API</span>
+    </a>
+  </nav>
+)
+
+const Who = ({ session }: { readonly session: Session }) => {
+  const queries = useQueryClient()
+  const leave = useMutation({
+    mutationFn: signOut,
+    onSuccess: () => queries.setQueryData(sessionQuery.queryKey, ended(session)),
+    onError: tellFailure("You are still signed in")
+  })
+  if (session.mode === "open") {
+    return (
+      <span
+        className="hidden rounded-md border border-line px-2 py-1 text-[0.9rem] text-muted md:inline"
+        title="No sign-in: whoever uses this machine may change everything (TRUSS_AUTH=open)"
+      >
+        Open on this machine
+      </span>
+    )
+  }
+  return (
+    <>
+      <span className="hidden max-w-40 truncate text-muted md:inline">{session.principal?.name}</span>
+      <button
+        type="button"
+        aria-label="Sign out"
+        title="Sign out"
+        className="grid size-9 place-items-center rounded-md text-muted hover:bg-raised hover:text-ink"
+        onClick={() => leave.mutate()}
+      >
+        <LogOut size={17} aria-hidden />
+      </button>
+    </>
+  )
+}
+
+/** What surrounds every page. */
+export const Shell = () => {
+  const { data: session } = useQuery(sessionQuery)
+  if (session !== undefined && session.mode !== "open" && session.principal === null) {
+    return <SignIn session={session} />
+  }
+  return (
+    <>
+      <a
+        href="#main"
+        className="sr-only z-50 rounded bg-surface px-3 py-2 focus:not-sr-only focus:fixed focus:top-2 focus:left-2"
+      >
+        Skip to the page
+      </a>
+      <header className="sticky top-0 z-20 border-b border-line bg-surface">
+        <div className="mx-auto flex h-14 max-w-[80rem] items-center gap-2 px-4 sm:gap-5 sm:px-8">
+          <Link
+            to="/"
+            aria-label="Truss Webhooks"
+            className="flex items-center gap-2.5 rounded font-semibold tracking-tight"
+          >
+            <img src="/favicon.svg" alt="" width="24" height="24" />
+            <span className="hidden lg:inline">Truss Webhooks</span>
+          </Link>
+          <Nav />
+          <div className="ml-auto flex items-center gap-1.5">
+            {session !== undefined && <Who session={session} />}
+            <Shortcuts />
+            <ThemeMenu />
+          </div>
+        </div>
+      </header>
+      <Banner />
+      <main id="main" tabIndex={-1} className="outline-none">
+        <Outlet />
+      </main>
+      <Toasts />
+    </>
+  )
+}

@@ -1,0 +1,117 @@
+import { useQuery } from "@tanstack/react-query"
+import { Link, useParams, useSearch } from "@tanstack/react-router"
+import { ChevronRight, Pencil } from "lucide-react"
+import { Problem } from "../api/Problem.ts"
+import { Dot } from "../parts/Badge.tsx"
+import { buttonClass } from "../parts/Button.tsx"
+import { Page } from "../parts/Page.tsx"
+import { Empty, Failed, Loading } from "../parts/States.tsx"
+import { Time } from "../parts/Time.tsx"
+import { Toggle } from "../parts/Toggle.tsx"
+import { healthOf } from "../webhooks/Health.ts"
+import { type Webhook, webhookQuery } from "../webhooks/Queries.ts"
+import { useSwitching } from "../webhooks/Switching.ts"
+import { filtersOf } from "./Deliveries.ts"
+import { Details } from "./Details.tsx"
+import { Log } from "./Log.tsx"
+import { MoreMenu } from "./MoreMenu.tsx"
+import { Summary } from "./Summary.tsx"
+import { TestDialog } from "./TestDialog.tsx"
+
+const strips = {
+  good: "bg-good-soft text-good",
+  warn: "bg-warn-soft text-warn",
+  bad: "bg-bad-soft text-bad",
+  plain: "bg-raised text-muted"
+} as const
+
+const Heading = ({ webhook }: { readonly webhook: Webhook }) => (
+  <div className="min-w-0">
+    <Link to="/webhooks" className="inline-flex items-center gap-0.5 text-muted hover:text-ink">
+      Webhooks <ChevronRight size={14} aria-hidden />
+    </Link>
+    <h1 className="text-[1.5rem] leading-tight font-semibold tracking-tight break-words">{webhook.name}</h1>
+    <p className="mt-1 wrap-anywhere text-muted">
+      <span className="font-mono">{webhook.table_schema}.{webhook.table_name}</span> ({webhook.events.join(", ")}) →
+      {" "}
+      <span className="font-mono">{webhook.url}</span>
+    </p>
+  </div>
+)
+
+const HealthStrip = ({ webhook }: { readonly webhook: Webhook }) => {
+  const health = healthOf(webhook)
+  return (
+    <p role="status" className={`flex items-start gap-2.5 rounded-lg px-4 py-2.5 ${strips[health.tone]}`}>
+      <span className="flex h-[1.5em] items-center">
+        <Dot tone={health.tone} />
+      </span>
+      <span>
+        <strong className="font-semibold">{health.word}.</strong> {health.reason}
+        {webhook.next_probe_at !== null && webhook.active && (
+          <>
+            {" "}The next probe goes out <Time at={webhook.next_probe_at} style="ago" />.
+          </>
+        )}
+      </span>
+    </p>
+  )
+}
+
+const Loaded = ({ webhook }: { readonly webhook: Webhook }) => {
+  const search = useSearch({ from: "/webhooks/$id" })
+  const switching = useSwitching()
+  return (
+    <Page
+      title={webhook.name}
+      heading={<Heading webhook={webhook} />}
+      actions={
+        <>
+          <label className="mr-2 flex items-center gap-2.5">
+            <span aria-hidden>{webhook.active ? "Active" : "Not active"}</span>
+            <Toggle
+              label={`${webhook.name} is active`}
+              checked={webhook.active}
+              onChange={(active) => switching.mutate({ webhook, active })}
+            />
+          </label>
+          <TestDialog webhook={webhook} />
+          <Link to="/webhooks/$id/edit" params={{ id: webhook.id }} className={buttonClass()}>
+            <Pencil size={15} aria-hidden /> Edit
+          </Link>
+          <MoreMenu webhook={webhook} />
+        </>
+      }
+    >
+      <HealthStrip webhook={webhook} />
+      <Summary webhook={webhook} />
+      <Log key={JSON.stringify(filtersOf(search))} id={webhook.id} search={search} />
+      <Details logId={search.delivery} webhook={webhook} />
+    </Page>
+  )
+}
+
+/** One webhook: how it does, what it sent, and what can be done about it. */
+export const WebhookPage = () => {
+  const { id } = useParams({ from: "/webhooks/$id" })
+  const found = useQuery(webhookQuery(id))
+  if (found.data !== undefined) return <Loaded key={id} webhook={found.data.value} />
+  return (
+    <Page title="Webhook">
+      <div className="card">
+        {found.error instanceof Problem && found.error.status === 404
+          ? (
+            <Empty
+              title="There is no such webhook"
+              action={<Link to="/webhooks" className={buttonClass()}>To the webhooks</Link>}
+            >
+              It may have been deleted.
+            </Empty>
+          )
+          : found.isError
+          ? <Failed error={found.error} onRetry={() => void found.refetch()} />
+          : <Loading what="the webhook" />}
+      </div>
+    </Page>
+  )
+}
