@@ -6,12 +6,13 @@ import { CommandFailed } from "./cli/Failure.ts"
 import { keysCommand } from "./cli/Keys.ts"
 import { migrateCommand } from "./cli/Migrate.ts"
 import { serveCommand } from "./cli/Serve.ts"
+import { uninstallCommand } from "./cli/Uninstall.ts"
 import { BadUsage, layerUsage } from "./cli/Usage.ts"
 import { version } from "./services/Version.ts"
 
 const command = Command.make("truss-webhooks").pipe(
   Command.withDescription("Signed, durable, visible webhooks for every change in PostgreSQL"),
-  Command.withSubcommands([demoCommand, serveCommand, migrateCommand, keysCommand]),
+  Command.withSubcommands([demoCommand, serveCommand, migrateCommand, keysCommand, uninstallCommand]),
   Command.withExamples([
     { command: "truss-webhooks demo", description: "See it work, without a database of your own" },
     {
