@@ -2,6 +2,7 @@ import { NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Layer } from "effect"
 import { CliConfig, Command, GlobalFlag } from "effect/cli"
 import { demoCommand } from "./cli/Demo.ts"
+import { doctorCommand } from "./cli/Doctor.ts"
 import { CommandFailed } from "./cli/Failure.ts"
 import { keysCommand } from "./cli/Keys.ts"
 import { migrateCommand } from "./cli/Migrate.ts"
@@ -12,7 +13,7 @@ import { version } from "./services/Version.ts"
 
 const command = Command.make("truss-webhooks").pipe(
   Command.withDescription("Signed, durable, visible webhooks for every change in PostgreSQL"),
-  Command.withSubcommands([demoCommand, serveCommand, migrateCommand, keysCommand, uninstallCommand]),
+  Command.withSubcommands([demoCommand, serveCommand, migrateCommand, keysCommand, doctorCommand, uninstallCommand]),
   Command.withExamples([
     { command: "truss-webhooks demo", description: "See it work, without a database of your own" },
     {

@@ -3,6 +3,7 @@ import { Effect, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { withTriggerLock } from "./Capture.ts"
 import { reasonOf, sqlState } from "./Database.ts"
+import { dispatcherSession } from "./DispatcherLock.ts"
 import { identifier } from "./Quoting.ts"
 
 /** The kinds of objects in the schema `truss`, in the order in which they can be dropped, by the names that we give. */
@@ -63,11 +64,7 @@ const objectsQuery = `
   ORDER BY i.identity`
 
 // Whoever delivers holds a lock, whatever it last wrote; a standby says every two seconds that it lives.
-const deliversQuery = `
-  SELECT 'pid ' || l.pid AS address FROM (SELECT hashtext('truss.dispatcher')::int8 AS key) k
-  JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND l.classid = (k.key >> 32 & 4294967295)::oid AND l.objid = (k.key & 4294967295)::oid`
+const deliversQuery = `SELECT 'pid ' || l.pid AS address FROM (${dispatcherSession}) l`
 
 const runnersQuery =
   "SELECT address FROM truss.runners WHERE beat > clock_timestamp() - interval '10 seconds' ORDER BY 1"
