@@ -18,6 +18,7 @@ import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
 import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
 import { Jobs } from "./services/Jobs.ts"
+import { ListenSinks } from "./services/ListenSinks.ts"
 import { LogTails } from "./services/LogTails.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
@@ -57,6 +58,8 @@ export interface ServiceOptions {
   readonly alertUrl?: string | undefined
   /** How long a circuit is open before that is an alert; 5 minutes unless said. */
   readonly circuitAlertAfterMs?: number | undefined
+  /** How long the temporary webhook of a `listen` that is gone stays; 10 minutes unless said. */
+  readonly forgetListenAfterMs?: number | undefined
 }
 
 /** The API requires a key and nobody could have one. */
@@ -115,9 +118,11 @@ const addressOf = ({ address }: HttpServer.HttpServer["Service"]): string =>
 
 /** The parts that need no HTTP and no listening: what commands and embedders use. */
 export const layerServices = (
-  options: Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs"> & {
-    readonly apiKey?: Redacted.Redacted | undefined
-  }
+  options:
+    & Pick<ServiceOptions, "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs" | "forgetListenAfterMs">
+    & {
+      readonly apiKey?: Redacted.Redacted | undefined
+    }
 ) => {
   const base = Layer.mergeAll(
     Partitions.layer,
@@ -135,7 +140,7 @@ export const layerServices = (
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(
-    Webhooks.layer,
+    Layer.provideMerge(ListenSinks.layer({ forgetAfterMs: options.forgetListenAfterMs }), Webhooks.layer),
     SecretRotator.layer,
     ManualDelivery.layer,
     Preview.layer,

@@ -7,6 +7,7 @@ import type { Answer, AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { handedOverStatus, isListenSink } from "../domain/ListenSink.ts"
 import { makeSign, type SigningSecrets } from "./Signing.ts"
 import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
 import { version } from "./Version.ts"
@@ -87,8 +88,23 @@ export const toAttemptError = (error: unknown): AttemptError => {
   return "connection_reset"
 }
 
+const handedOver: Answer = {
+  statusCode: handedOverStatus,
+  responseBody: null,
+  latencyMs: 0,
+  error: null,
+  retryAfter: null
+}
+
+/** Sends nothing: who follows the log takes it from there. */
+const handOver: SendMessage = (_, done) => {
+  const soon = setImmediate(() => done(handedOver))
+  return () => clearImmediate(soon)
+}
+
 /** How an endpoint's requests look; made once, used for each. */
 const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
+  if (isListenSink(endpoint.url)) return handOver
   const url = new URL(endpoint.url)
   let post = transports.first.to(url)
   const sign = makeSign(endpoint)

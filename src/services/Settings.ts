@@ -61,12 +61,14 @@ export const Folder: Kind<string> = {
   parse: (text) => text.trim() === "" || text.includes("\0") ? undefined : text
 }
 
-const HttpUrl: Kind<string> = {
+/** The address of a server. */
+export const HttpUrl: Kind<string> = {
   allowed: "an http or https URL",
   parse: (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text) ? text : undefined
 }
 
-const ApiKey: Kind<Redacted.Redacted> = {
+/** A key of the REST API. */
+export const ApiKey: Kind<Redacted.Redacted> = {
   allowed: "a key that starts with truss_sk_ and has at least 32 characters, without spaces",
   secret: true,
   parse: (text) => /^truss_sk_[\x21-\x7e]{23,}$/.test(text) ? Redacted.make(text) : undefined
@@ -111,6 +113,8 @@ export interface SettingsFlags {
   readonly port?: number | undefined
   readonly databaseUrl?: Redacted.Redacted | undefined
   readonly dataDir?: string | undefined
+  readonly serverUrl?: string | undefined
+  readonly apiKey?: Redacted.Redacted | undefined
 }
 
 /** Settings by their meaning. `undefined` where the contract's default depends on something else. */
@@ -127,6 +131,8 @@ export interface SettingsShape {
   readonly dataDir: string
   readonly auth: "open" | "required"
   readonly apiKey: Redacted.Redacted | undefined
+  /** The server that commands talk to. */
+  readonly serverUrl: string
   readonly concurrency: number
   readonly retentionDays: number
   /** Bytes. */
@@ -146,6 +152,7 @@ export const isLoopback = (host: string): boolean =>
 
 const known = new Set([
   "TRUSS_LISTEN",
+  "TRUSS_URL",
   "TRUSS_DATA_DIR",
   "TRUSS_AUTH",
   "TRUSS_API_KEY",
@@ -194,7 +201,8 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const port = yield* setting("PORT", Port, flags.port)
   const dataDir = yield* setting("TRUSS_DATA_DIR", Folder, flags.dataDir)
   const auth = yield* setting("TRUSS_AUTH", choice({ open: "open", required: "required" }, "open or required"))
-  const apiKey = yield* setting("TRUSS_API_KEY", ApiKey)
+  const apiKey = yield* setting("TRUSS_API_KEY", ApiKey, flags.apiKey)
+  const serverUrl = yield* setting("TRUSS_URL", HttpUrl, flags.serverUrl)
   const concurrency = yield* setting("TRUSS_CONCURRENCY", wholeNumber(1, 10_000))
   const retentionDays = yield* setting("TRUSS_RETENTION", Days)
   const maxPayload = yield* setting("TRUSS_MAX_PAYLOAD", wholeNumber(1, 268_435_456, " of bytes"))
@@ -217,6 +225,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     dataDir: dataDir ?? ".truss",
     auth: auth ?? (isLoopback(host) ? "open" : "required"),
     apiKey,
+    serverUrl: serverUrl ?? "http://localhost:8787",
     concurrency: concurrency ?? 256,
     retentionDays: retentionDays ?? 7,
     maxPayload: maxPayload ?? 1_048_576,
