@@ -10,6 +10,7 @@ import { migrateCommand } from "./cli/Migrate.ts"
 import { serveCommand } from "./cli/Serve.ts"
 import { uninstallCommand } from "./cli/Uninstall.ts"
 import { BadUsage, layerUsage } from "./cli/Usage.ts"
+import { webhooksCommand } from "./cli/Webhooks.ts"
 import { version } from "./services/Version.ts"
 
 const command = Command.make("truss-webhooks").pipe(
@@ -19,6 +20,7 @@ const command = Command.make("truss-webhooks").pipe(
     serveCommand,
     migrateCommand,
     keysCommand,
+    webhooksCommand,
     listenCommand,
     doctorCommand,
     uninstallCommand

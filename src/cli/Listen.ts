@@ -12,31 +12,10 @@ import { serverFlags, withSettings } from "./Flags.ts"
 import { rawMember } from "./RawMember.ts"
 import { untilStopped } from "./RunMain.ts"
 import { ServerApi, ServerAway, toCommandFailed } from "./ServerApi.ts"
+import { eventsFlag, tableFlag, type TableName } from "./TableFlags.ts"
 import { BadUsage } from "./Usage.ts"
 
 const isEndpoint = (text: string) => Option.isSome(Schema.decodeUnknownOption(EndpointUrl)(text))
-
-/** `orders`, `shop.orders` or `"Odd.schema"."Odd table"`. */
-const tablePattern = /^(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)$/
-
-const unquoted = (name: string) => name.startsWith("\"") ? name.slice(1, -1).replaceAll("\"\"", "\"") : name
-
-interface Table {
-  readonly table_schema: string
-  readonly table_name: string
-}
-
-const parseTable = (text: string): Option.Option<Table> =>
-  Option.map(Option.fromNullishOr(tablePattern.exec(text)), ([, schema, name]) => ({
-    table_schema: unquoted(schema ?? "public"),
-    table_name: unquoted(name!)
-  }))
-
-const parseEvents = (text: string): Option.Option<ReadonlyArray<ChangeType>> => {
-  const names = new Set(text.split(",").map((name) => name.trim().toUpperCase()))
-  const events = ChangeType.literals.filter((event) => names.has(event))
-  return events.length === names.size ? Option.some(events) : Option.none()
-}
 
 /** An entry of the log, as far as it is needed, and the bytes that it is about. */
 interface Entry {
@@ -202,7 +181,7 @@ const deleted = (id: string) =>
   })
 
 interface Wanted extends Options {
-  readonly table: Table
+  readonly table: TableName
   readonly events: ReadonlyArray<ChangeType>
   readonly forwardTo: string | undefined
   readonly secret: Redacted.Redacted | undefined
@@ -245,20 +224,8 @@ export const listenCommand = Command.make(
   "listen",
   {
     ...serverFlags,
-    table: Flag.String("table").pipe(
-      Flag.filterMap(
-        parseTable,
-        (text) => `--table must be orders, shop.orders or "Odd schema"."Odd table", not ${text}`
-      ),
-      Flag.withDescription("The table, with its schema unless that is public"),
-      Flag.withMetavar("TABLE")
-    ),
-    events: Flag.String("events").pipe(
-      Flag.filterMap(parseEvents, (text) => `--events must be some of ${ChangeType.literals.join(",")}, not ${text}`),
-      Flag.withDescription(`Some of ${ChangeType.literals.join(",")} (default: all)`),
-      Flag.withMetavar("LIST"),
-      Flag.withDefault(ChangeType.literals)
-    ),
+    table: tableFlag,
+    events: eventsFlag.pipe(Flag.withDefault(ChangeType.literals)),
     forwardTo: Flag.String("forward-to").pipe(
       Flag.filter(isEndpoint, (text) => `--forward-to must be an http or https URL without credentials, not ${text}`),
       Flag.withDescription("Where each event is POSTed to, by this machine"),
