@@ -9,10 +9,8 @@ export default defineConfig({
         test: {
           name: "unit",
           include: [
-            "test/domain/**/*.test.ts",
-            "test/Imports.test.ts",
-            "test/dashboard/**/*.test.ts",
-            "test/faults/**/*.test.ts"
+            "test/{domain,cli,dashboard,faults}/**/*.test.ts",
+            "test/Imports.test.ts"
           ]
         }
       },

@@ -22,6 +22,7 @@ import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
 import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
 import { Jobs } from "./services/Jobs.ts"
+import { ListenSinks } from "./services/ListenSinks.ts"
 import { LogTails } from "./services/LogTails.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
 import { migrate } from "./services/Migrations.ts"
@@ -74,6 +75,8 @@ export interface ServiceOptions {
   readonly circuitAlertAfterMs?: number | undefined
   /** A span for every attempt, told to its endpoint in `traceparent`. */
   readonly traceDeliveries?: boolean | undefined
+  /** How long the temporary webhook of a `listen` that is gone stays; 10 minutes unless said. */
+  readonly forgetListenAfterMs?: number | undefined
 }
 
 /** The API requires a key and nobody could have one. */
@@ -170,7 +173,13 @@ export const layerServices = (
   options:
     & Pick<
       ServiceOptions,
-      "encryptionKeys" | "maxPayload" | "disableAfterMs" | "alertUrl" | "circuitAlertAfterMs" | "egress"
+      | "encryptionKeys"
+      | "maxPayload"
+      | "disableAfterMs"
+      | "alertUrl"
+      | "circuitAlertAfterMs"
+      | "egress"
+      | "forgetListenAfterMs"
     >
     & {
       readonly apiKey?: Redacted.Redacted | undefined
@@ -193,7 +202,7 @@ export const layerServices = (
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(
-    Webhooks.layer,
+    Layer.provideMerge(ListenSinks.layer({ forgetAfterMs: options.forgetListenAfterMs }), Webhooks.layer),
     SecretRotator.layer,
     ManualDelivery.layer,
     Preview.layer,

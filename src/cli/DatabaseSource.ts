@@ -1,9 +1,11 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
+import { lstatSync } from "node:fs"
 import { join } from "node:path"
 import { type DatabaseOptions, layerDatabase } from "../services/Database.ts"
 import { EmbeddedPostgres } from "../services/EmbeddedPostgres.ts"
 import type { SettingsShape } from "../services/Settings.ts"
+import { CommandFailed } from "./Failure.ts"
 
 const openEmbedded = Effect.fnUntraced(function*(dataDir: string) {
   const { url, version } = yield* EmbeddedPostgres.start({ dataDir })
@@ -32,3 +34,20 @@ export const layerSource = (settings: SettingsShape) =>
     const clients = layerDatabase({ ...(yield* openDatabase(settings)), maxConnections: 2 })
     return Layer.provideMerge(Layer.effectDiscard(Effect.flatMap(PgClient.PgClient, (sql) => sql`SELECT 1`)), clients)
   }))
+
+/** Like `layerSource`, for commands that look at what is there: no embedded PostgreSQL is made for them. */
+export const layerExisting = (settings: SettingsShape) =>
+  Layer.unwrap(Effect.gen(function*() {
+    yield* requireDatabase(settings)
+    return layerSource(settings)
+  }))
+
+/** Fails where the settings name no database, and none was made in the data folder. */
+export const requireDatabase = ({ databaseUrl, dataDir }: SettingsShape) =>
+  databaseUrl !== undefined || lstatSync(join(dataDir, "postgres"), { throwIfNoEntry: false }) !== undefined
+    ? Effect.void
+    : Effect.fail(
+      new CommandFailed({
+        lines: [`DATABASE_URL is not set, and there is no embedded PostgreSQL in ${dataDir}: say which database`]
+      })
+    )

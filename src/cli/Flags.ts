@@ -1,6 +1,16 @@
 import { Effect, Option } from "effect"
 import { Flag } from "effect/cli"
-import { DatabaseUrl, Folder, Host, type Kind, Port, Settings, type SettingsShape } from "../services/Settings.ts"
+import {
+  ApiKey,
+  DatabaseUrl,
+  Folder,
+  Host,
+  HttpUrl,
+  type Kind,
+  Port,
+  Settings,
+  type SettingsShape
+} from "../services/Settings.ts"
 import { CommandFailed, explained } from "./Failure.ts"
 import { layerLogging, type LoggingOptions } from "./Logging.ts"
 
@@ -30,11 +40,18 @@ export const listenFlags = {
   port: flag("port", Port, "Port to listen on (PORT; default: 8787)", "PORT")
 }
 
+export const serverFlags = {
+  serverUrl: flag("url", HttpUrl, "The server (TRUSS_URL; default: http://localhost:8787)", "URL"),
+  apiKey: flag("api-key", ApiKey, "Key of its API (TRUSS_API_KEY); an open server on this machine needs none", "KEY")
+}
+
 interface Parsed {
   readonly host?: Option.Option<string>
   readonly port?: Option.Option<number>
   readonly databaseUrl?: Option.Option<NonNullable<SettingsShape["databaseUrl"]>>
   readonly dataDir?: Option.Option<string>
+  readonly serverUrl?: Option.Option<string>
+  readonly apiKey?: Option.Option<NonNullable<SettingsShape["apiKey"]>>
 }
 
 const given = <A>(value: Option.Option<A> | undefined): A | undefined =>
@@ -50,7 +67,9 @@ export const withSettings = <A, E, R>(
     host: given(flags.host),
     port: given(flags.port),
     databaseUrl: given(flags.databaseUrl),
-    dataDir: given(flags.dataDir)
+    dataDir: given(flags.dataDir),
+    serverUrl: given(flags.serverUrl),
+    apiKey: given(flags.apiKey)
   }).pipe(
     Effect.mapError(({ faults }) => new CommandFailed({ lines: faults })),
     Effect.flatMap((settings) =>

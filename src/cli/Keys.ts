@@ -9,6 +9,7 @@ import { Partitions } from "../services/Partitions.ts"
 import { layerSource } from "./DatabaseSource.ts"
 import { CommandFailed } from "./Failure.ts"
 import { databaseFlags, withSettings } from "./Flags.ts"
+import { textTable } from "./TextTable.ts"
 
 const layer = (settings: Parameters<typeof layerSource>[0]) =>
   Layer.mergeAll(ApiKeys.layer(), Partitions.layer).pipe(Layer.provideMerge(layerSource(settings)))
@@ -55,9 +56,6 @@ const create = Command.make(
   ])
 )
 
-const row = (cells: ReadonlyArray<string>, widths: ReadonlyArray<number>) =>
-  cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ").trimEnd()
-
 const table = (keys: ReadonlyArray<ApiKey>) => {
   const head = ["ID", "SCOPE", "KEY", "CREATED", "LAST USED", "NAME"]
   const rows = keys.map((key) => [
@@ -68,8 +66,7 @@ const table = (keys: ReadonlyArray<ApiKey>) => {
     key.last_used_at ?? "never",
     key.name
   ])
-  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((cells) => cells[i]!.length)))
-  return [head, ...rows].map((cells) => row(cells, widths)).join("\n")
+  return textTable(head, rows)
 }
 
 const list = Command.make("list", databaseFlags, (flags) =>

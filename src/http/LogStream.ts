@@ -12,8 +12,12 @@ const opening = ({ reset, startId }: LogTail) =>
   `: the log as it is written\nid: ${startId}\n\n` +
   (reset ? `event: reset\ndata: {"reason":"unknown_event_id"}\n\n` : "")
 
+/** A field that an `EventSource` passes over; for who needs the payload's bytes. */
+const alteredField = "altered: line breaks\n"
+
 const textOf = (entries: Exclude<Taken, string>) =>
-  entries.map(({ id, json }) => `id: ${id}\nevent: entry\ndata: ${json}\n\n`).join("")
+  entries.map(({ altered, id, json }) => `id: ${id}\nevent: entry\n${altered ? alteredField : ""}data: ${json}\n\n`)
+    .join("")
 
 interface State {
   readonly begun: boolean

@@ -7,6 +7,7 @@ import type { WebhookId } from "../domain/Webhook.ts"
 import { Alerts } from "../services/Alerts.ts"
 import { Capture } from "../services/Capture.ts"
 import { Health } from "../services/Health.ts"
+import { ListenSinks } from "../services/ListenSinks.ts"
 import { settleOrigin } from "../services/Origin.ts"
 import { Partitions, partitionsPastRetention } from "../services/Partitions.ts"
 import { Secrets } from "../services/Secrets.ts"
@@ -107,6 +108,7 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
     Effect.forkScoped
   )
   yield* Effect.forkScoped((yield* Alerts).run)
+  yield* (yield* ListenSinks).sweep
   yield* PubSub.take(changes).pipe(Effect.flatMap(reload), Effect.forever, Effect.forkScoped)
   return yield* attend(
     { changed, webhook: reload, tables: Effect.sync(() => [...routes.keys()]) },

@@ -1,6 +1,7 @@
 import { Effect, Latch, Schedule } from "effect"
 import { SqlError } from "effect/sql"
 import { ListenClient, reasonOf, sqlState } from "../services/Database.ts"
+import { dispatcherLock, dispatcherSession } from "../services/DispatcherLock.ts"
 import { moment, Permits } from "./Permits.ts"
 import { hasEnded, ownIdentity } from "./ProcessIdentity.ts"
 
@@ -30,8 +31,8 @@ export interface Leadership {
   readonly lost: Effect.Effect<void>
 }
 
-const tryLock = "SELECT pg_try_advisory_lock(hashtext('truss.dispatcher')) AS held, pg_backend_pid() AS pid"
-const unlock = "SELECT pg_advisory_unlock(hashtext('truss.dispatcher'))"
+const tryLock = `SELECT pg_try_advisory_lock(${dispatcherLock}) AS held, pg_backend_pid() AS pid`
+const unlock = `SELECT pg_advisory_unlock(${dispatcherLock})`
 
 const beat = `INSERT INTO truss.leader (holder, pid, beat) VALUES ($1, pg_backend_pid(), clock_timestamp())
   ON CONFLICT (single) DO UPDATE SET holder = excluded.holder, pid = excluded.pid, beat = excluded.beat,
@@ -45,11 +46,7 @@ const previous = `SELECT holder, released, extract(epoch FROM clock_timestamp() 
 /** The session that holds the lock, and the seconds since its heartbeat: null before its first one. */
 const holder = `
   SELECT l.pid, extract(epoch FROM clock_timestamp() - b.beat)::float8 AS silent
-  FROM (SELECT hashtext('truss.dispatcher')::int8 AS key) k
-  JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND l.classid = (k.key >> 32 & 4294967295)::oid AND l.objid = (k.key & 4294967295)::oid
-  LEFT JOIN truss.leader b ON b.pid = l.pid`
+  FROM (${dispatcherSession}) l LEFT JOIN truss.leader b ON b.pid = l.pid`
 
 interface Previous {
   readonly holder: string

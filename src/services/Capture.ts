@@ -55,6 +55,26 @@ const triggersOf = (
     }))
   })
 
+/** What of the triggers that stand is not as wanted, and what is missing. */
+const differences = (tableId: number, wanted: ReadonlyArray<Trigger>, stands: ReadonlyArray<Standing>) => {
+  const key = (trigger: { relation: number; name: string }) => `${trigger.relation} ${trigger.name}`
+  const functions = new Map(wanted.map((trigger) => [key(trigger), functionName(tableId, trigger.kind)]))
+  const isRight = (stand: Standing) => stand.enabled && functions.get(key(stand)) === stand.function
+  const right = new Set(stands.filter(isRight).map(key))
+  return {
+    wrong: stands.filter((stand) => !isRight(stand)),
+    missing: wanted.filter((trigger) => !right.has(key(trigger)))
+  }
+}
+
+/** A watched table whose changes are not captured as they should be. */
+export interface CaptureFault {
+  readonly table: string
+  /** `triggers`: some are missing, disabled or altered; else why the table cannot be watched. */
+  readonly reason: "triggers" | TableNotWatchable["reason"]
+  readonly detail: string
+}
+
 const lockWait = "100ms"
 const patience = Schedule.spaced("40 millis").pipe(Schedule.jittered, Schedule.upTo({ duration: "3 seconds" }))
 
@@ -96,6 +116,8 @@ export class Capture extends Context.Service<Capture, {
    * Returns whether a webhook changed.
    */
   readonly reconcile: Effect.Effect<boolean, SqlError.SqlError>
+  /** Compares every watched table with what should stand, and changes nothing. */
+  readonly inspect: Effect.Effect<ReadonlyArray<CaptureFault>, SqlError.SqlError>
 }>()("truss/services/Capture") {
   static readonly layer = (options: { readonly maxPayload: number }) =>
     Layer.effect(
@@ -150,17 +172,12 @@ export class Capture extends Context.Service<Capture, {
           wanted: ReadonlyArray<Trigger>,
           stands: ReadonlyArray<Standing>
         ) {
-          const key = (trigger: { relation: number; name: string }) => `${trigger.relation} ${trigger.name}`
-          const functions = new Map(wanted.map((trigger) => [key(trigger), functionName(tableId, trigger.kind)]))
-          const isRight = (stand: Standing) => stand.enabled && functions.get(key(stand)) === stand.function
+          const { missing, wrong } = differences(tableId, wanted, stands)
           // Before any is made: a row trigger of a partitioned table does not go together with statement triggers of
           // the same name on its partitions. And OR REPLACE keeps a disabled trigger disabled.
-          const wrong = stands.filter((stand) => !isRight(stand))
           for (const { name, relation_name } of wrong) {
             yield* sql.unsafe(`DROP TRIGGER IF EXISTS ${identifier(name)} ON ${relation_name}`)
           }
-          const right = new Set(stands.filter(isRight).map(key))
-          const missing = wanted.filter((trigger) => !right.has(key(trigger)))
           for (const { create } of missing) yield* sql.unsafe(create)
           return wrong.length + missing.length
         })
@@ -232,7 +249,38 @@ export class Capture extends Context.Service<Capture, {
           return changed
         })
 
-        return Capture.of({ sync: (tableId) => Effect.asVoid(sync(tableId)), reconcile })
+        const inspectTable = Effect.fnUntraced(function*(
+          tableId: number
+        ): Effect.fn.Return<ReadonlyArray<CaptureFault>, SqlError.SqlError> {
+          const [ask] = yield* asked(tableId)
+          if (ask === undefined) return []
+          const label = `${ask.schema}.${ask.name}`
+          const stands = yield* standing(tableId)
+          return yield* lookUpTable(ask.schema, ask.name).pipe(
+            Effect.provideService(PgClient.PgClient, sql),
+            Effect.map((table): ReadonlyArray<CaptureFault> => {
+              const { missing, wrong } = differences(tableId, triggersOf(table, tableId, ask.events), stands)
+              const disabled = wrong.filter((stand) => !stand.enabled).map((stand) => `${stand.name} is disabled`)
+              const said = [...disabled, ...missing.map((trigger) => `${trigger.name} is missing`)]
+              const [first, ...rest] = disabled.length > 0 ? disabled : said
+              if (first === undefined) return []
+              const detail = rest.length === 0 ? `trigger ${first}` : `trigger ${first}, and ${rest.length} more`
+              return [{ table: label, reason: "triggers", detail }]
+            }),
+            Effect.catchTag("TableNotWatchable", ({ detail, reason }) =>
+              Effect.succeed([{ table: label, reason, detail }]))
+          )
+        })
+
+        const inspect = Effect.gen(function*() {
+          const tables = yield* sql<{ id: number }>`
+            SELECT id FROM truss.tables t WHERE EXISTS (SELECT FROM truss.webhooks w WHERE w.table_id = t.id)
+            ORDER BY table_schema, table_name`
+          return (yield* Effect.forEach(tables, ({ id }) =>
+            inspectTable(id))).flat()
+        })
+
+        return Capture.of({ sync: (tableId) => Effect.asVoid(sync(tableId)), reconcile, inspect })
       })
     )
 }

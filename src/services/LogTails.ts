@@ -6,11 +6,14 @@ import { type DatabaseUnavailable, TooManySubscribers, WebhookNotFound } from ".
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { attemptColumns, type AttemptRow, entryJson, withBody } from "./AttemptRow.ts"
 import { orUnavailable, reasonOf } from "./Database.ts"
+import { noteFollower } from "./ListenSinks.ts"
 
 /** An entry of the log, as JSON. */
 export interface TailEntry {
   readonly id: string
   readonly json: string
+  /** Whether line breaks of the payload were made spaces: its bytes are those of `GET /webhooks/{id}/logs/{logId}`. */
+  readonly altered: boolean
 }
 
 /** What a subscriber is given: entries, or how its subscription ended. */
@@ -119,9 +122,10 @@ const beginning = encodeAttemptId({ eventSeq: 0, nonce: 0 })
 const onOneLine = (json: string) => json.replaceAll(/[\r\n]+/g, " ")
 
 const toEntry = (row: Row): Entry => {
-  const json = onOneLine(entryJson(row, row.body))
+  const exact = entryJson(row, row.body)
+  const json = onOneLine(exact)
   const id = encodeAttemptId({ eventSeq: row.event_seq, nonce: row.nonce })
-  return { id, json, seq: row.seq, bytes: json.length }
+  return { id, json, altered: json !== exact, seq: row.seq, bytes: json.length }
 }
 
 const put = (subscriber: Subscriber, entries: ReadonlyArray<Entry>) => {
@@ -322,6 +326,7 @@ export class LogTails extends Context.Service<LogTails, {
             (subscription) => unsubscribe(webhookId, subscription)
           )
           const { after, reset, startId } = yield* startOf(webhookId, lastId)
+          yield* noteFollower(sql, webhookId)
           subscriber.after = after
           return {
             startId,

@@ -3,7 +3,7 @@ import { Context, Effect, Layer, Metric } from "effect"
 import { withPartition } from "./CaptureFunctions.ts"
 
 /** Partitions are at most this many days wide, and about sixteen are kept whatever the time of retention is. */
-const slotDays = (retentionDays: number): number => Math.max(1, Math.ceil(retentionDays / 14))
+export const slotDays = (retentionDays: number): number => Math.max(1, Math.ceil(retentionDays / 14))
 
 /** Partitions that are kept although their time of retention is over. */
 export const partitionsPastRetention = Metric.gauge("truss_partitions_past_retention", {

@@ -7,6 +7,7 @@ import type { Answer, AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { handedOverStatus, isListenSink } from "../domain/ListenSink.ts"
 import { Egress } from "./Egress.ts"
 import { makeSign, type StoredSecrets, unreadable } from "./Signing.ts"
 import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
@@ -99,8 +100,23 @@ const refuse: SendMessage = (_, done) => {
   return () => clearImmediate(timer)
 }
 
+const handedOver: Answer = {
+  statusCode: handedOverStatus,
+  responseBody: null,
+  latencyMs: 0,
+  error: null,
+  retryAfter: null
+}
+
+/** Sends nothing: who follows the log takes it from there. */
+const handOver: SendMessage = (_, done) => {
+  const soon = setImmediate(() => done(handedOver))
+  return () => clearImmediate(soon)
+}
+
 /** How an endpoint's requests look; made once, used for each. */
 const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
+  if (isListenSink(endpoint.url)) return handOver
   const { previousSecret, secret } = endpoint
   if (secret === unreadable) return refuse
   const url = new URL(endpoint.url)

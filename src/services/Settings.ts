@@ -72,7 +72,14 @@ const CollectorUrl: Kind<string> = {
   }
 }
 
-const ApiKey: Kind<Redacted.Redacted> = {
+/** The address of a server. */
+export const HttpUrl: Kind<string> = {
+  allowed: "an http or https URL",
+  parse: (text) => /^https?:\/\/[^/]/i.test(text) && URL.canParse(text) ? text : undefined
+}
+
+/** A key of the REST API. */
+export const ApiKey: Kind<Redacted.Redacted> = {
   allowed: "a key that starts with truss_sk_ and has at least 32 characters, without spaces",
   secret: true,
   parse: (text) => /^truss_sk_[\x21-\x7e]{23,}$/.test(text) ? Redacted.make(text) : undefined
@@ -172,6 +179,8 @@ export interface SettingsFlags {
   readonly port?: number | undefined
   readonly databaseUrl?: Redacted.Redacted | undefined
   readonly dataDir?: string | undefined
+  readonly serverUrl?: string | undefined
+  readonly apiKey?: Redacted.Redacted | undefined
 }
 
 /** Settings by their meaning. `undefined` where the contract's default depends on something else. */
@@ -192,6 +201,8 @@ export interface SettingsShape {
   readonly encryptionKeys: EncryptionKeys | undefined
   /** Without a slash at its end. */
   readonly kratosUrl: string | undefined
+  /** The server that commands talk to. */
+  readonly serverUrl: string
   readonly concurrency: number
   readonly retentionDays: number
   /** Bytes. */
@@ -220,6 +231,7 @@ export const defaultEgressAllow = (host: string): EgressAllow => isLoopback(host
 
 const known = new Set([
   "TRUSS_LISTEN",
+  "TRUSS_URL",
   "TRUSS_DATA_DIR",
   "TRUSS_AUTH",
   "TRUSS_API_KEY",
@@ -271,7 +283,8 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   const port = yield* setting("PORT", Port, flags.port)
   const dataDir = yield* setting("TRUSS_DATA_DIR", Folder, flags.dataDir)
   const auth = yield* setting("TRUSS_AUTH", choice({ open: "open", required: "required" }, "open or required"))
-  const apiKey = yield* setting("TRUSS_API_KEY", ApiKey)
+  const apiKey = yield* setting("TRUSS_API_KEY", ApiKey, flags.apiKey)
+  const serverUrl = yield* setting("TRUSS_URL", HttpUrl, flags.serverUrl)
   const encryptionKeys = yield* setting("TRUSS_ENCRYPTION_KEY", EncryptionKey)
   const kratosUrl = yield* setting("KRATOS_PUBLIC_URL", KratosUrl)
   const concurrency = yield* setting("TRUSS_CONCURRENCY", wholeNumber(1, 10_000))
@@ -306,6 +319,7 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     apiKey,
     encryptionKeys,
     kratosUrl,
+    serverUrl: serverUrl ?? "http://localhost:8787",
     concurrency: concurrency ?? 256,
     retentionDays: retentionDays ?? 7,
     maxPayload: maxPayload ?? 1_048_576,
