@@ -15,6 +15,7 @@ import {
   until,
   withDatabase
 } from "../support/Program.ts"
+import { freePort } from "../support/ServiceProcess.ts"
 
 const nowhere = "postgres://app:hunter2@127.0.0.1:1/app"
 
@@ -172,16 +173,15 @@ describe("serve", () => {
     withDatabase((url) =>
       Effect.gen(function*() {
         const target = new URL(url)
-        const closed = yield* Effect.scoped(listen(0))
-        const free = yield* Effect.scoped(listen(0))
+        const [databasePort, port] = [yield* freePort, yield* freePort]
         const proxied = new URL(url)
-        proxied.port = String(closed.port)
-        const service = yield* start(["serve", "--port", String(free.port)], { DATABASE_URL: proxied.href })
+        proxied.port = String(databasePort)
+        const service = yield* start(["serve", "--port", String(port)], { DATABASE_URL: proxied.href })
         const ready = () =>
-          fetch(`http://127.0.0.1:${free.port}/health/ready`).then((response) => response.status, () => undefined)
+          fetch(`http://127.0.0.1:${port}/health/ready`).then((response) => response.status, () => undefined)
         assert.strictEqual(yield* until("an answer", ready), 503)
         yield* until("a line about it", () => service.output.stdout.includes("waiting for the database") || undefined)
-        yield* listen(closed.port, (socket) => {
+        yield* listen(databasePort, (socket) => {
           const upstream = connect(Number(target.port), target.hostname)
           socket.on("error", () => upstream.destroy())
           upstream.on("error", () => socket.destroy())
