@@ -2,7 +2,7 @@ import { NodeHttpServer } from "@effect/platform-node"
 import { Duration, Effect, Layer, Schema } from "effect"
 import { HttpMiddleware, HttpRouter, HttpServer, type HttpServerError } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
-import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http"
 import { LogTails } from "../services/LogTails.ts"
 import { layerDashboard, layerManagement } from "./AccessControl.ts"
 import { answer } from "./Answers.ts"
@@ -103,6 +103,18 @@ const dropWhenClosing = (server: Server) => {
   return server.prependListener("request", watch).prependListener("checkContinue", watch)
 }
 
+/** Requests that come between listening and having routes wait for these: nobody else would ever answer them. */
+const holdUntilServed = (server: Server) => {
+  const early: Array<[IncomingMessage, ServerResponse]> = []
+  const hold = (request: IncomingMessage, response: ServerResponse) => void early.push([request, response])
+  const onListener = (event: string | symbol, serve: RequestListener) => {
+    if (event !== "request") return
+    server.off("newListener", onListener).off("request", hold)
+    setImmediate(() => early.forEach(([request, response]) => serve(request, response)))
+  }
+  return server.on("request", hold).on("newListener", onListener)
+}
+
 /** Cuts what is still open when the time for a graceful end has passed, so that nothing keeps the process up. */
 const layerCut = (server: Server) =>
   Layer.effect(
@@ -120,7 +132,7 @@ const layerLetGo = Layer.effectDiscard(Effect.flatMap(LogTails, (tails) => Effec
 /** The whole HTTP side on a server of its own. Gives `HttpServer`, whose address has the port. */
 export const layer = (options: ServerOptions) =>
   Layer.unwrap(Effect.sync(() => {
-    const server = dropWhenClosing(boundedServer({ ...defaultLimits, ...options.limits }))
+    const server = holdUntilServed(dropWhenClosing(boundedServer({ ...defaultLimits, ...options.limits })))
     const listening = NodeHttpServer.layerServer(() => server, {
       host: options.host,
       port: options.port,
