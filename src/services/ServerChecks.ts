@@ -175,12 +175,14 @@ const openQuery = `
     'SELECT pg_terminate_backend(' || pid || ')' AS remedy,
     extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds
   FROM pg_stat_activity
-  WHERE xact_start < clock_timestamp() - $1::float8 * interval '1 second' AND backend_type = 'client backend'
+  WHERE datname = current_database() AND xact_start < clock_timestamp() - $1::float8 * interval '1 second'
+    AND backend_type = 'client backend'
     AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
   UNION ALL
   SELECT 'prepared transaction ' || quote_literal(gid) || ' of ' || owner, 'ROLLBACK PREPARED ' || quote_literal(gid),
     extract(epoch FROM clock_timestamp() - prepared)::float8
-  FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - $1::float8 * interval '1 second'
+  FROM pg_prepared_xacts
+  WHERE database = current_database() AND prepared < clock_timestamp() - $1::float8 * interval '1 second'
   ORDER BY seconds DESC LIMIT 3`
 
 /** Transactions that have been open for longer than this, in seconds: they hold snapshots, and with them vacuum. */
