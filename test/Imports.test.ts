@@ -34,7 +34,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   http: ["domain", "services", "listener"]
 }
 
-const entries = ["main.ts", "cli.ts", "index.ts"]
+const entries = ["main.ts", "cli.ts", "index.ts", "verify.ts"]
 const isOurs = (to: string) => /\.tsx?$/.test(to) && !to.startsWith("node:")
 const show = ({ from, to }: Import) => `${from} imports ${to}`
 
@@ -80,6 +80,10 @@ describe("Imports", () => {
         assert.notInclude(text, word, under(file))
       }
     }
+  })
+
+  it("are none in what receivers take", () => {
+    assert.deepStrictEqual(imports.filter(({ from }) => from === "verify.ts").map(show), [])
   })
 
   it("never name an entry point", () => {
