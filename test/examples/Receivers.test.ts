@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { spawn, spawnSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll } from "vitest"
 import { generateSecret, makeSign, type SigningSecrets } from "../../src/services/Signing.ts"
+import { startExample } from "../support/ExampleProcess.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { run, RunningService, until } from "../support/RunningService.ts"
 import { freePort } from "../support/ServiceProcess.ts"
@@ -27,13 +28,13 @@ const works = (command: string, ...args: ReadonlyArray<string>) =>
 const python = ["python3", "/usr/bin/python3"].find((one) => works(one, "-c", "import flask"))
 
 const examples: ReadonlyArray<Example> = [
-  { name: "node", command: [process.execPath, "node/receiver.ts"] },
-  { name: "effect", command: [process.execPath, "effect/receiver.ts"] },
+  { name: "node", command: [process.execPath, "receivers/node/receiver.ts"] },
+  { name: "effect", command: [process.execPath, "receivers/effect/receiver.ts"] },
   {
     name: "flask",
     command: python === undefined
       ? "no Python with Flask is installed: apt install python3-flask"
-      : [python, "flask/receiver.py"]
+      : [python, "receivers/flask/receiver.py"]
   },
   {
     name: "go",
@@ -44,36 +45,20 @@ const examples: ReadonlyArray<Example> = [
 /** Starts an example on a port of its own, which ends with the scope. */
 const start = Effect.fnUntraced(function*(command: ReadonlyArray<string>, secret: string) {
   const port = yield* freePort
-  const chunks: Array<string> = []
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(command[0]!, command.slice(1), {
-        cwd: folder,
-        env: { PATH: process.env["PATH"], HOME: process.env["HOME"], SECRET: secret, PORT: String(port) },
-        stdio: ["ignore", "pipe", "pipe"]
-      })
-    ),
-    (child) =>
-      Effect.callback<void>((resume) => {
-        if (child.exitCode !== null) return resume(Effect.void)
-        child.once("exit", () => resume(Effect.void))
-        child.kill("SIGKILL")
-      })
-  )
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => chunks.push(String(chunk)))
+  const example = yield* startExample(command, { SECRET: secret, PORT: String(port) })
   const url = `http://127.0.0.1:${port}/`
   const post = (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string>) =>
     Effect.promise(() =>
       fetch(url, { method: "POST", body, headers: { "content-type": "application/json", ...headers } }).then(
         ({ status }) => status,
         () => {
-          if (child.exitCode !== null) throw new Error(chunks.join(""))
+          if (example.hasEnded()) throw new Error(example.output())
           return 0
         }
       )
     )
   yield* until(`${command.join(" ")} to answer`, post("{}", {}), (status) => status === 401)
-  return { url, post, output: () => chunks.join("") }
+  return { url, post, output: example.output }
 })
 
 /** The headers of a delivery that is signed now, or at that time. */
