@@ -223,6 +223,9 @@ export const layerServices = (
   )
 }
 
+/** What is given away: the embedding program's own clients must not be hidden by ours. */
+const ours = Context.omit(PgClient.PgClient, SqlClient.SqlClient, ListenClient)
+
 /** Waits for the database, and brings the schema up to date. */
 const prepare = Effect.gen(function*() {
   yield* watchDatabase
@@ -273,7 +276,7 @@ export const layerService = (options: ServiceOptions) =>
     const running = yield* untraced(Effect.provideContext(start, services))
     // Who follows a log is let go at once, not when the attempts in flight have ended.
     yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
-    return Context.mergeAll(services, http, running)
+    return Context.mergeAll(ours(services), http, running)
   })).pipe(Layer.provide(Layer.succeed(TraceDeliveries, options.traceDeliveries ?? false)))
 
 /** What capture and delivery can be told. What is not said is as `serve` has it, but nothing private may be reached. */
@@ -299,8 +302,7 @@ const layerDeliveryOn = <E, R>(
     const start = Effect.andThen(prepare, deliver({ listen, retentionDays }, hostname()))
     const running = yield* untraced(Effect.provideContext(start, services))
     yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
-    // The embedding program's own clients must not be hidden by ours.
-    return Context.omit(PgClient.PgClient, SqlClient.SqlClient, ListenClient)(Context.merge(services, running))
+    return Context.merge(ours(services), running)
   })).pipe(Layer.provide(Layer.succeed(TraceDeliveries, options.traceDeliveries ?? false)))
 
 /**
