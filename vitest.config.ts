@@ -8,10 +8,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: [
-            "test/{domain,cli,dashboard,faults}/**/*.test.ts",
-            "test/Imports.test.ts"
-          ]
+          include: ["test/{domain,cli,dashboard,faults}/**/*.test.ts", "test/*.test.ts"]
         }
       },
       {
@@ -26,7 +23,7 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
-          include: ["test/e2e/**/*.test.ts"],
+          include: ["test/{e2e,examples}/**/*.test.ts"],
           globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000

@@ -1,7 +1,8 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Layer, Metric, type Redacted, Schedule, Schema, Tracer } from "effect"
 import { HttpServer } from "effect/http"
-import type { SqlError } from "effect/sql"
+import { SqlClient, type SqlError } from "effect/sql"
+import { hostname } from "node:os"
 import * as Http from "./http/Server.ts"
 import { Dispatcher } from "./listener/Dispatcher.ts"
 import { Permits } from "./listener/Permits.ts"
@@ -11,7 +12,14 @@ import { Audit } from "./services/Audit.ts"
 import { Capture } from "./services/Capture.ts"
 import { ChangeFeed } from "./services/ChangeFeed.ts"
 import { Cursors } from "./services/Cursors.ts"
-import { type DatabaseOptions, isAway, layerDatabase, reasonOf } from "./services/Database.ts"
+import {
+  type DatabaseOptions,
+  isAway,
+  layerDatabase,
+  layerDatabaseBeside,
+  ListenClient,
+  reasonOf
+} from "./services/Database.ts"
 import { DeliveryLog } from "./services/DeliveryLog.ts"
 import * as DeliveryMetrics from "./services/DeliveryMetrics.ts"
 import { TraceDeliveries } from "./services/DeliveryTrace.ts"
@@ -30,6 +38,7 @@ import { Partitions } from "./services/Partitions.ts"
 import { Preview } from "./services/Preview.ts"
 import { layerProcessMetrics } from "./services/ProcessMetrics.ts"
 import { Reconciler } from "./services/Reconciler.ts"
+import { Registrar } from "./services/Registrar.ts"
 import { RowQueue } from "./services/RowQueue.ts"
 import { Runners } from "./services/Runners.ts"
 import { SecretRotator } from "./services/SecretRotator.ts"
@@ -202,7 +211,9 @@ export const layerServices = (
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(
-    Layer.provideMerge(ListenSinks.layer({ forgetAfterMs: options.forgetListenAfterMs }), Webhooks.layer),
+    Layer.mergeAll(ListenSinks.layer({ forgetAfterMs: options.forgetListenAfterMs }), Registrar.layer).pipe(
+      Layer.provideMerge(Webhooks.layer)
+    ),
     SecretRotator.layer,
     ManualDelivery.layer,
     Preview.layer,
@@ -216,11 +227,36 @@ export const layerServices = (
     Sessions.layer({ apiKey: options.apiKey }),
     Disabling.layer({ afterMs: options.disableAfterMs })
   ).pipe(
+    Layer.provideMerge(Webhooks.layer),
     Layer.provideMerge(alerts),
     Layer.provideMerge(base),
     Layer.provideMerge(Layer.mergeAll(Egress.layer(options.egress), Secrets.layer({ keys: options.encryptionKeys })))
   )
 }
+
+/** What is given away: the embedding program's own clients must not be hidden by ours. */
+const ours = Context.omit(PgClient.PgClient, SqlClient.SqlClient, ListenClient)
+
+/** Waits for the database, and brings the schema up to date. */
+const prepare = Effect.gen(function*() {
+  yield* watchDatabase
+  yield* waitForDatabase
+  yield* migrate()
+  yield* (yield* Secrets).admit
+})
+
+/** Delivers, or stands by, and says so to the others. */
+const deliver = Effect.fnUntraced(function*(
+  options: Pick<ServiceOptions, "listen" | "retentionDays">,
+  address: string
+) {
+  const dispatcher = yield* Layer.build(
+    Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
+  )
+  yield* standingForExporters
+  yield* (yield* Runners).join(address)
+  return dispatcher
+})
 
 /**
  * The whole service. The API answers at once, with 503 for what needs the database until that is there; then the schema
@@ -244,21 +280,50 @@ export const layerService = (options: ServiceOptions) =>
       )
     ))
     const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
-    const start = Effect.gen(function*() {
-      yield* watchDatabase
-      yield* waitForDatabase
-      yield* migrate()
-      yield* (yield* Secrets).admit
-      yield* requireKey(options)
-      const dispatcher = yield* Layer.build(
-        Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
-      )
-      yield* standingForExporters
-      yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
-      return dispatcher
-    })
+    const start = Effect.andThen(
+      prepare,
+      Effect.andThen(requireKey(options), deliver(options, addressOf(Context.get(http, HttpServer.HttpServer))))
+    )
     const running = yield* untraced(Effect.provideContext(start, services))
     // Who follows a log is let go at once, not when the attempts in flight have ended.
     yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
-    return Context.mergeAll(services, http, running)
+    return Context.mergeAll(ours(services), http, running)
   })).pipe(Layer.provide(Layer.succeed(TraceDeliveries, options.traceDeliveries ?? false)))
+
+/** What capture and delivery can be told. What is not said is as `serve` has it, but nothing private may be reached. */
+export interface DeliveryOptions
+  extends Pick<ServiceOptions, "encryptionKeys">, Partial<Omit<ServiceOptions, "database" | "http" | "encryptionKeys">>
+{
+  /** A write-scoped key that the API accepts without it being stored, where one is mounted. */
+  readonly apiKey?: Redacted.Redacted | undefined
+}
+
+const layerDeliveryOn = <E, R>(
+  options: DeliveryOptions,
+  database: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient | ListenClient, E, R>
+) =>
+  Layer.effectContext(Effect.gen(function*() {
+    const { maxPayload = 1_048_576, listen = "auto", retentionDays = 7 } = options
+    DeliveryMetrics.register(yield* Effect.context<never>())
+    const services = yield* untraced(Layer.build(
+      layerServices({ ...options, maxPayload }).pipe(
+        Layer.provideMerge(Layer.mergeAll(Layer.fresh(database), Permits.layer(options.concurrency ?? 256)))
+      )
+    ))
+    const start = Effect.andThen(prepare, deliver({ listen, retentionDays }, hostname()))
+    const running = yield* untraced(Effect.provideContext(start, services))
+    yield* Effect.addFinalizer(() => Context.get(services, LogTails).end)
+    return Context.merge(ours(services), running)
+  })).pipe(Layer.provide(Layer.succeed(TraceDeliveries, options.traceDeliveries ?? false)))
+
+/**
+ * Capture and delivery without HTTP, with every service that the API is made of. It is built once the schema is up to
+ * date and this process delivers or stands by; its scope's end lets attempts in flight end.
+ */
+export const layerDelivery = (options: DeliveryOptions & { readonly database: DatabaseOptions }) =>
+  layerDeliveryOn(options, layerDatabase({ ...options.database, maxPayload: options.maxPayload }))
+
+/** `layerDelivery` on the database of the program's own `PgClient`: as its role, by connections of our own. */
+export const layerDeliveryBeside = (
+  options: DeliveryOptions & { readonly database?: Omit<DatabaseOptions, "url"> | undefined }
+) => layerDeliveryOn(options, layerDatabaseBeside({ ...options.database, maxPayload: options.maxPayload }))

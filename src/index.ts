@@ -1,7 +1,32 @@
-/** What other services embed: the whole of Truss Webhooks as one layer, from option values. */
+/** What other programs embed: Truss Webhooks whole or in parts, as layers from option values, or by promises. */
+export { LogEntry } from "./domain/Attempt.ts"
 export { type EgressAllow, parseEgressAllow } from "./domain/EgressAllow.ts"
-export { layerService, layerServices, NoApiKey, type ServiceOptions, Unprotected } from "./Service.ts"
+export { defaults, Webhook, WebhookCreate, WebhookPatch } from "./domain/Webhook.ts"
+export { Principal } from "./http/api/Access.ts"
+export * as Problems from "./http/api/Problems.ts"
+export { type ClientOptions, TrussClient } from "./http/Client.ts"
+export { layerMountedApi, type MountedApiOptions } from "./http/MountedApi.ts"
+export {
+  type DeliveryOptions,
+  layerDelivery,
+  layerDeliveryBeside,
+  layerService,
+  layerServices,
+  NoApiKey,
+  type ServiceOptions,
+  Unprotected
+} from "./Service.ts"
+export type { DatabaseOptions } from "./services/Database.ts"
+export { deliveryOutcomes } from "./services/DeliveryOutcomes.ts"
 export type { EgressOptions } from "./services/Egress.ts"
 export { type EncryptionKey, type EncryptionKeys, parseEncryptionKeys } from "./services/EncryptionKey.ts"
 export { EncryptionKeyRefused } from "./services/KeyAdmission.ts"
 export { MigrationFailed } from "./services/Migrations.ts"
+export { InvalidWebhook, NameNotUnique, Registrar, type WebhookInput } from "./services/Registrar.ts"
+export { Webhooks } from "./services/Webhooks.ts"
+export {
+  createTrussWebhooks,
+  type TrussWebhooks,
+  TrussWebhooksError,
+  type TrussWebhooksOptions
+} from "./TrussWebhooks.ts"

@@ -34,7 +34,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<string>>> = {
   http: ["domain", "services", "listener"]
 }
 
-const entries = ["main.ts", "cli.ts", "index.ts"]
+const entries = ["main.ts", "cli.ts", "index.ts", "client.ts", "verify.ts"]
 const isOurs = (to: string) => /\.tsx?$/.test(to) && !to.startsWith("node:")
 const show = ({ from, to }: Import) => `${from} imports ${to}`
 
@@ -90,6 +90,27 @@ describe("Imports", () => {
     const ours = sources.flatMap((text) => text.match(/^import .*"(?:effect|effect\/.*|(?:\.\.\/)+src\/.*)"$/gm) ?? [])
     assert.isAtLeast(ours.length, 3)
     assert.deepStrictEqual(ours.filter((line) => !line.startsWith("import type ")), [])
+  })
+
+  it("are none in what receivers take", () => {
+    assert.deepStrictEqual(imports.filter(({ from }) => from === "verify.ts").map(show), [])
+  })
+
+  it("are Effect and what is fit for browsers in the typed client", () => {
+    const reached = new Set<string>()
+    const reach = (file: string) => {
+      if (reached.has(file)) return
+      reached.add(file)
+      if (isOurs(file)) { for (const { from, to } of imports) if (from === file) reach(to) }
+    }
+    reach("client.ts")
+    const wrong = [...reached].filter((file) =>
+      isOurs(file)
+        ? !/^(?:client\.ts|http\/Client\.ts|http\/api\/.*|domain\/.*)$/.test(file)
+        : !/^effect(?:\/|$)/.test(file)
+    )
+    assert.isAbove(reached.size, 10)
+    assert.deepStrictEqual(wrong, [])
   })
 
   it("never name an entry point", () => {

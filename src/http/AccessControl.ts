@@ -50,14 +50,18 @@ const whileAdmitted = Effect.fnUntraced(function*(
   )
 })
 
-const layer = (
-  identify: (signIn: SignIn["Service"], request: Request) => Effect.Effect<Visitor, Forbidden | Unavailable>
+/** Lets in whom `identify` knows. */
+export const layerAccess = <R>(
+  identify: (request: Request) => Effect.Effect<Visitor, Unauthorized | Forbidden | Unavailable, R>
 ) =>
   Layer.effect(
     Access,
-    Effect.map(SignIn, (signIn) => {
+    Effect.map(Effect.context<R>(), (context) => {
       const admitted = (request: Request) =>
-        Effect.flatMap(identify(signIn, request), (visitor) => admit(visitor, request))
+        Effect.flatMap(
+          Effect.provideContext(identify(request), context),
+          (visitor) => admit(visitor, request)
+        )
       return (handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>) =>
         Effect.gen(function*() {
           const request = yield* HttpServerRequest.HttpServerRequest
@@ -75,7 +79,7 @@ const layer = (
   )
 
 /** For `/v1`: an API key, always; cookies do not count. */
-export const layerManagement = layer((signIn, request) => signIn.byKey(request))
+export const layerManagement = layerAccess((request) => Effect.flatMap(SignIn, (signIn) => signIn.byKey(request)))
 
 /** For `/api`: an API key or a session, or nothing where it is open and the request comes from this machine. */
-export const layerDashboard = layer((signIn, request) => signIn.identify(request))
+export const layerDashboard = layerAccess((request) => Effect.flatMap(SignIn, (signIn) => signIn.identify(request)))

@@ -48,21 +48,21 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
   }
 }
 
-const routesOf = (api: PrefixedApi) =>
-  HttpApiBuilder.layer(api).pipe(
-    Layer.provide([
-      webhooksHandlers(api),
-      logsHandlers(api),
-      repairHandlers(api),
-      eventsHandlers(api),
-      tablesHandlers(api),
-      keysHandlers(api),
-      auditHandlers(api),
-      statsHandlers(api),
-      clusterHandlers(api)
-    ]),
-    Layer.provide(layerIdempotency)
-  )
+/** What answers the routes of the API, whatever their prefix. */
+export const layerHandlers = (api: PrefixedApi) =>
+  Layer.mergeAll(
+    webhooksHandlers(api),
+    logsHandlers(api),
+    repairHandlers(api),
+    eventsHandlers(api),
+    tablesHandlers(api),
+    keysHandlers(api),
+    auditHandlers(api),
+    statsHandlers(api),
+    clusterHandlers(api)
+  ).pipe(Layer.provideMerge(layerIdempotency))
+
+const routesOf = (api: PrefixedApi) => Layer.provide(HttpApiBuilder.layer(api), layerHandlers(api))
 
 /**
  * All routes on an `HttpRouter`: `/api`, `/v1`, `/openapi.json`, `/docs`, `/health/live`, `/health/ready`, `/metrics`

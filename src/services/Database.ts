@@ -62,8 +62,14 @@ export const sqlState = (error: SqlError.SqlError): string | undefined => {
   return typeof cause.code === "string" ? cause.code : undefined
 }
 
-const clientOptions = (options: DatabaseOptions, url: Redacted.Redacted, maxConnections: number) => ({
-  url,
+/** What of a client's settings says where the server is, and who asks. */
+type Server = Pick<
+  PgClient.PgClientConfig,
+  "url" | "host" | "port" | "path" | "ssl" | "database" | "username" | "password" | "stream" | "startupOptions"
+>
+
+const clientOptions = (options: Omit<DatabaseOptions, "url">, server: Server, maxConnections: number) => ({
+  ...server,
   applicationName: "truss-webhooks",
   maxConnections,
   prepare: options.prepare ?? true,
@@ -96,29 +102,51 @@ const failWhenLost = (sql: PgClient.PgClient): PgClient.PgClient => {
   })
 }
 
-const layerClient = (options: DatabaseOptions, url: Redacted.Redacted, maxConnections: number) =>
+const layerClient = (options: Omit<DatabaseOptions, "url">, server: Server, maxConnections: number) =>
   Layer.tap(
-    PgClient.layer(clientOptions(options, url, maxConnections)),
+    PgClient.layer(clientOptions(options, server, maxConnections)),
     (context) => Effect.sync(() => failWhenLost(Context.get(context, PgClient.PgClient)))
   )
 
 /** The client that the doorbell listens with: one direct connection. */
 export class ListenClient extends Context.Service<ListenClient, PgClient.PgClient>()("truss/services/ListenClient") {
-  static readonly layer = (options: DatabaseOptions) =>
+  static readonly layer = (options: Omit<DatabaseOptions, "url">, server: Server) =>
     Layer.effect(
       ListenClient,
       Effect.gen(function*() {
+        const { listenUrl } = options
         const context = yield* Layer.build(
-          Layer.fresh(layerClient(options, options.listenUrl ?? options.url, 4))
+          Layer.fresh(layerClient(options, listenUrl === undefined ? server : { url: listenUrl }, 4))
         )
         return Context.get(context, PgClient.PgClient)
       })
     )
 }
 
-/** `PgClient`, `SqlClient` and `ListenClient` on one database. */
-export const layerDatabase = (options: DatabaseOptions) =>
+const layerOn = (options: Omit<DatabaseOptions, "url">, server: Server) =>
   Layer.mergeAll(
-    layerClient(options, options.url, options.maxConnections ?? 16),
-    ListenClient.layer(options)
+    layerClient(options, server, options.maxConnections ?? 16),
+    ListenClient.layer(options, server)
   )
+
+/** `PgClient`, `SqlClient` and `ListenClient` on one database. */
+export const layerDatabase = (options: DatabaseOptions) => layerOn(options, { url: options.url })
+
+/**
+ * The same, on the database that somebody else's `PgClient` is on, and as its role. The connections are of our own: what
+ * we read and write must not depend on another's transforms, session settings or plans, nor take its connections.
+ */
+export const layerDatabaseBeside = (options: Omit<DatabaseOptions, "url">) =>
+  Layer.unwrap(Effect.map(PgClient.PgClient, ({ config }) =>
+    layerOn(options, {
+      url: config.url,
+      host: config.host,
+      port: config.port,
+      path: config.path,
+      ssl: config.ssl,
+      database: config.database,
+      username: config.username,
+      password: config.password,
+      stream: config.stream,
+      startupOptions: config.startupOptions
+    })))

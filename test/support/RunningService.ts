@@ -175,6 +175,8 @@ export class RunningService extends Context.Service<RunningService, {
           database: { url: Redacted.make(url) },
           http: { host: "127.0.0.1", port: 0, auth: "open", ...options?.http }
         })))),
+      // For tests that look into the service's tables, which does not give its own client away.
+      Layer.provideMerge(Layer.effect(PgClient.PgClient, connect())),
       Layer.provide(quiet)
     )
 

@@ -29,6 +29,12 @@ const prefixed = (prefix: "/api" | "/v1") => Api.prefix(prefix)
 /** The API under one of its prefixes; one type for both, so that they share handlers and clients. */
 export type PrefixedApi = ReturnType<typeof prefixed>
 
+/** Where the API stands. */
+export type Prefix = `/${string}`
+
+/** The API under a prefix of somebody else's choice. */
+export const apiUnder = (prefix: Prefix): PrefixedApi => prefixed(prefix as "/api")
+
 /** For the dashboard and for tools on this machine: open on loopback unless keys are required. */
 export const DashboardApi: PrefixedApi = prefixed("/api")
 
