@@ -10,8 +10,8 @@ export const pathOf = (request: HttpServerRequest.HttpServerRequest) => request.
 
 const problem = (error: HttpServerRespondable.Respondable) => HttpServerRespondable.toResponse(error)
 
-const noRoute = (request: HttpServerRequest.HttpServerRequest) => {
-  const allowed = allowedMethods(request.url)
+const noRoute = (url: string) => {
+  const allowed = allowedMethods(url)
   return allowed.length === 0
     ? problem(new NotFound({ detail: "There is nothing at this path" }))
     : Effect.map(
@@ -25,7 +25,7 @@ const isRouteNotFound = (error: unknown) =>
 
 const answerTo = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cause<unknown>) => {
   const error = Cause.squash(cause)
-  if (isRouteNotFound(error)) return noRoute(request)
+  if (isRouteNotFound(error)) return noRoute(request.url)
   if (HttpApiError.HttpApiSchemaError.is(error)) {
     if (error.kind === "Params") return problem(new NotFound({ detail: "There is nothing with this id" }))
     if (error.kind === "Query") return problem(badRequestOf(error.cause))
@@ -67,4 +67,8 @@ export const answer = <E, R>(
   )
 
 /** A handler for what no route takes: 404, or 405 with `Allow`. */
-export const answerNoRoute = Effect.flatMap(HttpServerRequest.HttpServerRequest, noRoute)
+export const answerNoRoute = Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) => noRoute(url))
+
+/** The same for the API under a prefix of somebody else's choice. */
+export const answerNoRouteUnder = (prefix: string) =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) => noRoute(`/api${url.slice(prefix.length)}`))

@@ -2,7 +2,7 @@ import { Effect, Layer } from "effect"
 import { HttpRouter, type HttpServerRequest } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { layerAccess } from "./AccessControl.ts"
-import { answer, answerNoRoute } from "./Answers.ts"
+import { answer, answerNoRouteUnder } from "./Answers.ts"
 import type { Principal } from "./api/Access.ts"
 import { apiUnder, type Prefix } from "./api/Api.ts"
 import type { Forbidden, Unauthorized, Unavailable } from "./api/Problems.ts"
@@ -29,7 +29,7 @@ export const layerMountedApi = <R = never>(options: MountedApiOptions<R>) => {
   const noRoute = HttpRouter.use((router) =>
     Effect.forEach(
       ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"] as const,
-      (method) => router.add(method, `${prefix}/*`, answerNoRoute),
+      (method) => router.add(method, `${prefix}/*`, answerNoRouteUnder(prefix)),
       { discard: true }
     )
   )

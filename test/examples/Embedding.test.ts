@@ -107,6 +107,7 @@ describe("the examples in examples/embedding", () => {
         assert.strictEqual(made.status, 201, made.text)
         const { status, text } = yield* ask(`${url}/admin/hooks/nothing`, own)
         assert.deepStrictEqual([status, JSON.parse(text).type], [404, "urn:truss:problem:not-found"])
+        assert.strictEqual((yield* ask(`${url}/admin/hooks/webhooks`, own, "PUT")).status, 405)
         const { data } = JSON.parse((yield* ask(`${url}/admin/hooks/audit`, own)).text)
         assert.deepInclude(data[0], { actor: "admin", action: "webhook.created" })
       }).pipe(Effect.scoped), 60_000)
