@@ -4,6 +4,7 @@ import runners from "./0003_runners.ts"
 import idempotency from "./0004_idempotency.ts"
 import encryption from "./0005_encryption.ts"
 import sessions from "./0006_sessions.ts"
+import cluster from "./0007_cluster.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
@@ -12,5 +13,6 @@ export const migrations = {
   "0003_runners": runners,
   "0004_idempotency": idempotency,
   "0005_encryption": encryption,
-  "0006_sessions": sessions
+  "0006_sessions": sessions,
+  "0007_cluster": cluster
 }

@@ -3,6 +3,7 @@ import { Context, Duration, Effect, Layer, Metric, type Redacted, Schedule, Sche
 import { HttpServer } from "effect/http"
 import type { SqlError } from "effect/sql"
 import * as Http from "./http/Server.ts"
+import type { ClusterOptions } from "./listener/Cluster.ts"
 import { Dispatcher } from "./listener/Dispatcher.ts"
 import { Permits } from "./listener/Permits.ts"
 import { Alerts } from "./services/Alerts.ts"
@@ -74,6 +75,8 @@ export interface ServiceOptions {
   readonly circuitAlertAfterMs?: number | undefined
   /** A span for every attempt, told to its endpoint in `traceparent`. */
   readonly traceDeliveries?: boolean | undefined
+  /** Makes this process one of many that share the webhooks of the database; without it, one delivers. */
+  readonly cluster?: ClusterOptions | undefined
 }
 
 /** The API requires a key and nobody could have one. */
@@ -127,6 +130,16 @@ const requireProtection = Effect.fnUntraced(function*({ http: { auth, host, krat
   if (kratosUrl !== undefined) {
     yield* Effect.logWarning("KRATOS_PUBLIC_URL does nothing while /api is open: set TRUSS_AUTH=required")
   }
+})
+
+const requireClusterToken = Effect.fnUntraced(function*({ cluster }: ServiceOptions) {
+  if (cluster === undefined || cluster.token !== undefined) return
+  const open = [cluster.listen ?? cluster.address, cluster.address].find(({ host }) => !isLoopback(host))
+  if (open === undefined) return
+  return yield* new Unprotected({
+    detail: `TRUSS_CLUSTER: whoever reaches ${open.host} could speak to this runner; set TRUSS_CLUSTER_TOKEN to the ` +
+      "same secret at all of them (openssl rand -base64 32 makes one)"
+  })
 })
 
 const roundTripSeconds = Metric.histogram("truss_database_round_trip_seconds", {
@@ -220,6 +233,7 @@ export const layerServices = (
 export const layerService = (options: ServiceOptions) =>
   Layer.effectContext(Effect.gen(function*() {
     yield* requireProtection(options)
+    yield* requireClusterToken(options)
     yield* Layer.build(layerProcessMetrics)
     DeliveryMetrics.register(yield* Effect.context<never>())
     const services = yield* untraced(Layer.build(
@@ -235,6 +249,7 @@ export const layerService = (options: ServiceOptions) =>
       )
     ))
     const http = yield* Layer.build(Http.layer(options.http)).pipe(Effect.provideContext(services))
+    const apiAddress = addressOf(Context.get(http, HttpServer.HttpServer))
     const start = Effect.gen(function*() {
       yield* watchDatabase
       yield* waitForDatabase
@@ -242,10 +257,14 @@ export const layerService = (options: ServiceOptions) =>
       yield* (yield* Secrets).admit
       yield* requireKey(options)
       const dispatcher = yield* Layer.build(
-        Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
+        Dispatcher.layer({
+          listen: options.listen,
+          retentionDays: options.retentionDays,
+          cluster: options.cluster && { ...options.cluster, apiAddress }
+        })
       )
       yield* standingForExporters
-      yield* (yield* Runners).join(addressOf(Context.get(http, HttpServer.HttpServer)))
+      yield* (yield* Runners).join(apiAddress, options.cluster !== undefined)
       return dispatcher
     })
     const running = yield* untraced(Effect.provideContext(start, services))
