@@ -111,7 +111,9 @@ export class Runners extends Context.Service<Runners, {
           Effect.timeout("5 seconds"),
           Effect.catchCause((cause) => Effect.logDebug("the sign of life was not written", cause))
         )
-        yield* Effect.addFinalizer(() => leave.pipe(Effect.timeout("1 second"), Effect.ignore))
+        yield* Effect.addFinalizer(() =>
+          last === undefined ? Effect.void : leave.pipe(Effect.timeout("1 second"), Effect.ignore)
+        )
         yield* beat
         // A change of its role is told at once.
         yield* beat.pipe(Effect.repeat(Schedule.spaced("250 millis")), Effect.forkScoped)
