@@ -2,6 +2,7 @@ import type { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { decodeAttemptId } from "../../src/domain/AttemptRef.ts"
+import { startProxy } from "../faults/Proxy.ts"
 import { TestDatabase } from "../support/Database.ts"
 import { deliveryIdOf, type Endpoint, startRecorder } from "../support/Recorder.ts"
 import { freePort, type ServiceProcess, startService, waitFor } from "../support/ServiceProcess.ts"
@@ -95,7 +96,7 @@ const cluster = Effect.fnUntraced(function*(runners: number, webhooks: number, i
     const { id } = yield* createWebhook(services[i % runners]!, endpoint.url, { name: `w${i}`, ...input(i) })
     hooks.push({ id, endpoint })
   }
-  yield* settled(services, webhooks)
+  if (webhooks > 0) yield* settled(services, webhooks)
   const describe = () => services.map((service) => service.output()).join("\n=====\n")
   return { url, sql, recorder, services, hooks, describe }
 })
@@ -185,7 +186,7 @@ describe("several runners on one database", () => {
         }
         yield* report("a frozen runner", {
           "taken over after (ms)": took,
-          "in flight when it was frozen": held.length,
+          "held when it was frozen": held.length,
           "sent by the thawed one": sent,
           "written by the thawed one": written
         })
@@ -195,6 +196,59 @@ describe("several runners on one database", () => {
       })),
     120_000
   )
+
+  for (
+    const [what, title] of [
+      ["database", "cut off from the database stops sending before others begin"],
+      ["runners", "whom the others cannot reach leaves its webhooks to them, and gets some back"]
+    ] as const
+  ) {
+    it.live(`a runner ${title}`, () =>
+      withDatabase(Effect.gen(function*() {
+        const { hooks, recorder, services, sql, url } = yield* cluster(1, 0, () => ({}))
+        const address = new URL(url)
+        const port = yield* freePort
+        const proxy = yield* startProxy(
+          what === "database" ? { host: address.hostname, port: Number(address.port) } : { host: "127.0.0.1", port }
+        )
+        address.hostname = "127.0.0.1"
+        address.port = String(proxy.port)
+        const other = what === "database"
+          ? yield* startRunner(address.href)
+          : yield* startRunner(url, {
+            TRUSS_CLUSTER: `127.0.0.1:${proxy.port}`,
+            TRUSS_CLUSTER_LISTEN: `127.0.0.1:${port}`
+          })
+        yield* other.ready()
+        for (let i = 0; i < 8; i++) {
+          const endpoint = recorder.endpoint(`/${i}`)
+          hooks.push({ endpoint, id: (yield* createWebhook(services[0]!, endpoint.url, { name: `w${i}` })).id })
+        }
+        yield* settled([services[0]!, other], hooks.length)
+        const seed = newSeed()
+        const load = { commits: 0, tried: new Set<string>() }
+        const writers = yield* Effect.forkScoped(write(sql, { seed, transactions: 600, pauseMs: 100, load }))
+        yield* waitFor("load", Effect.sync(() => load.commits >= 60))
+        const { id: runner } = (yield* runnerOf(other))!
+        yield* proxy.freeze
+        const took = yield* takenOver(sql, runner)
+        const takenAt = Date.now()
+        yield* waitFor("more load", Effect.sync(() => load.commits >= 300))
+        yield* proxy.thaw
+        yield* settled([services[0]!, other], hooks.length)
+        yield* Fiber.join(writers)
+        let sent = 0
+        for (const { endpoint, id } of hooks) {
+          yield* delivered(sql, endpoint, id, { describe: () => services[0]!.output() + other.output() })
+          const log = yield* loggedDeliveries(sql, id)
+          for (const request of endpoint.received()) if (request.at > takenAt && !log.has(deliveryIdOf(request))) sent++
+          yield* judge(`cut off from the ${what}`, sql, endpoint, id, {})
+        }
+        yield* report(`cut off from the ${what}`, { "taken over after (ms)": took, "sent and not logged": sent, seed })
+        assert.isBelow(took, 10_000)
+        assert.strictEqual(sent, 0)
+      })), 120_000)
+  }
 
   it.live(
     "every runner takes changes, which hold at the others within a second",
@@ -228,4 +282,13 @@ describe("several runners on one database", () => {
       })),
     90_000
   )
+
+  it.live("a runner that others could reach does not start without the token", () =>
+    withDatabase(Effect.gen(function*() {
+      const { url } = yield* TestDatabase
+      const service = yield* startService(url, { TRUSS_CLUSTER: "10.1.2.3:7788" })
+      const { code } = yield* service.ended
+      assert.notStrictEqual(code, 0)
+      assert.include(service.output(), "set TRUSS_CLUSTER_TOKEN")
+    })))
 })
