@@ -4,6 +4,7 @@ import { Effect, Fiber } from "effect"
 import { decodeAttemptId } from "../../src/domain/AttemptRef.ts"
 import { startProxy } from "../faults/Proxy.ts"
 import { TestDatabase } from "../support/Database.ts"
+import { ownPostgres } from "../support/OwnPostgres.ts"
 import { deliveryIdOf, type Endpoint, startRecorder } from "../support/Recorder.ts"
 import { freePort, type ServiceProcess, startService, waitFor } from "../support/ServiceProcess.ts"
 import { createWebhook, withDatabase } from "./Scene.ts"
@@ -82,8 +83,12 @@ const assertRowOrder = (endpoint: Endpoint) => {
   }
 }
 
-const cluster = Effect.fnUntraced(function*(runners: number, webhooks: number, input: (at: number) => object) {
-  const { url } = yield* TestDatabase
+const clusterOn = Effect.fnUntraced(function*(
+  url: string,
+  runners: number,
+  webhooks: number,
+  input: (at: number) => object
+) {
   const sql = yield* connect(url)
   yield* createTables(sql)
   const recorder = yield* startRecorder
@@ -100,6 +105,9 @@ const cluster = Effect.fnUntraced(function*(runners: number, webhooks: number, i
   const describe = () => services.map((service) => service.output()).join("\n=====\n")
   return { url, sql, recorder, services, hooks, describe }
 })
+
+const cluster = (runners: number, webhooks: number, input: (at: number) => object) =>
+  Effect.flatMap(TestDatabase, ({ url }) => clusterOn(url, runners, webhooks, input))
 
 const orderings = ["row", "none", "strict"] as const
 
@@ -281,6 +289,35 @@ describe("several runners on one database", () => {
         yield* single.ready("notify")
       })),
     90_000
+  )
+
+  it.live(
+    "go on with what they had when PostgreSQL was restarted or killed",
+    () =>
+      Effect.scoped(Effect.gen(function*() {
+        const postgres = yield* ownPostgres
+        yield* postgres.start
+        const { describe, hooks, services, sql } = yield* clusterOn(postgres.url, 2, 6, () => ({ ordering: "row" }))
+        const seed = newSeed()
+        const load = { commits: 0, tried: new Set<string>() }
+        const writers = yield* Effect.forkScoped(write(sql, { seed, transactions: 700, pauseMs: 60, load }))
+        const before = yield* owners(sql)
+        for (const [how, at] of [["stop", 150], ["crash", 400]] as const) {
+          yield* waitFor(`${at} commits`, Effect.sync(() => load.commits >= at))
+          yield* postgres[how]
+          for (const service of services) yield* service.health(503)
+          yield* postgres.start
+          for (const service of services) yield* service.ready()
+        }
+        yield* Fiber.join(writers)
+        for (const { endpoint, id } of hooks) {
+          yield* delivered(sql, endpoint, id, { describe })
+          yield* judge("PostgreSQL restarted under two runners", sql, endpoint, id, { seed })
+          assertRowOrder(endpoint)
+        }
+        assert.deepStrictEqual(yield* owners(sql), before)
+      })),
+    120_000
   )
 
   it.live("a runner that others could reach does not start without the token", () =>
