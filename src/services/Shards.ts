@@ -11,9 +11,10 @@ export interface HeldShards {
   readonly added: Latch.Latch
 }
 
-/** For shards that others are about to release, and between two looks at whether they did. */
+/** For shards that others are about to release: for the first, for another one, and between two looks. */
 const waitMs = 1_500
-const pauseMs = 60
+const quietMs = 250
+const pauseMs = 50
 
 const asPersistence = <A>(effect: Effect.Effect<A, SqlError.SqlError>) =>
   Effect.mapError(effect, (cause) => new ClusterError.PersistenceError({ cause }))
@@ -57,17 +58,17 @@ const storage = Effect.fnUntraced(function*(id: string, held: HeldShards) {
   // The engine asks again only after a second: what is being handed over is waited for.
   const acquire = Effect.fnUntraced(function*(asked: ReadonlyArray<string>) {
     const shards = plain(asked)
-    const until = performance.now() + waitMs
+    let until = performance.now() + waitMs
     let count = 0
     while (true) {
       yield* take(shards)
       const acquired = yield* ownOf(shards)
-      const isAll = acquired.length === asked.length
-      if (isAll || performance.now() > until || acquired.length > 0 && acquired.length === count) {
+      if (acquired.length === asked.length || performance.now() > until) {
         for (const { shard } of acquired) held.shards.add(shard)
         if (acquired.length > 0) held.added.openUnsafe()
         return acquired.map(({ shard }) => shard)
       }
+      if (acquired.length > count) until = performance.now() + quietMs
       count = acquired.length
       yield* Effect.sleep(pauseMs)
     }

@@ -10,6 +10,9 @@ import { freePort, type ServiceProcess, startService, waitFor } from "../support
 import { createWebhook, withDatabase } from "./Scene.ts"
 import { connect, createTables, delivered, judge, loggedDeliveries, newSeed, report, write } from "./Workload.ts"
 
+/** What a webhook has unless it is given. */
+const concurrency = 16
+
 const token = "a token that the runners share....".replaceAll(" ", "-")
 
 interface ListedRunner {
@@ -121,7 +124,7 @@ describe("several runners on one database", () => {
         const load = { commits: 0, tried: new Set<string>() }
         const writers = yield* Effect.forkScoped(write(sql, { seed, transactions: 1_200, pauseMs: 100, load }))
         const times: Record<string, unknown> = {}
-        const faults = [["SIGKILL", 10_000], ["SIGTERM", 5_000], ["SIGSTOP", 10_000]] as const
+        const faults = [["SIGKILL", 10_000], ["SIGTERM", 10_000], ["SIGSTOP", 10_000]] as const
         for (const [signal, within] of faults) {
           const before = load.commits
           yield* waitFor("load", Effect.sync(() => load.commits >= before + 60))
@@ -166,10 +169,13 @@ describe("several runners on one database", () => {
         for (const { endpoint } of mine) {
           endpoint.behave((request) => {
             held.push(deliveryIdOf(request))
-            return { slowMs: 3_000 }
+            return { slowMs: 4_000 }
           })
         }
-        yield* waitFor("requests in flight", Effect.sync(() => held.length >= 16))
+        yield* waitFor(
+          "every lane to wait for its answer",
+          Effect.sync(() => held.length === mine.length * concurrency)
+        )
         yield* services[0]!.signal("SIGSTOP")
         for (const { endpoint } of mine) endpoint.behave("ok")
         const took = yield* takenOver(sql, runner)
@@ -194,7 +200,7 @@ describe("several runners on one database", () => {
         }
         yield* report("a frozen runner", {
           "taken over after (ms)": took,
-          "held when it was frozen": held.length,
+          "in flight when it was frozen": held.length,
           "sent by the thawed one": sent,
           "written by the thawed one": written
         })
