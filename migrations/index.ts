@@ -5,6 +5,7 @@ import idempotency from "./0004_idempotency.ts"
 import encryption from "./0005_encryption.ts"
 import sessions from "./0006_sessions.ts"
 import unsuccessful from "./0007_unsuccessful.ts"
+import cluster from "./0008_cluster.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
@@ -14,5 +15,6 @@ export const migrations = {
   "0004_idempotency": idempotency,
   "0005_encryption": encryption,
   "0006_sessions": sessions,
-  "0007_unsuccessful": unsuccessful
+  "0007_unsuccessful": unsuccessful,
+  "0008_cluster": cluster
 }

@@ -4,6 +4,7 @@ import { HttpServer } from "effect/http"
 import { SqlClient, type SqlError } from "effect/sql"
 import { hostname } from "node:os"
 import * as Http from "./http/Server.ts"
+import type { ClusterOptions } from "./listener/Cluster.ts"
 import { Dispatcher } from "./listener/Dispatcher.ts"
 import { Permits } from "./listener/Permits.ts"
 import { Alerts } from "./services/Alerts.ts"
@@ -86,6 +87,8 @@ export interface ServiceOptions {
   readonly traceDeliveries?: boolean | undefined
   /** How long the temporary webhook of a `listen` that is gone stays; 10 minutes unless said. */
   readonly forgetListenAfterMs?: number | undefined
+  /** Makes this process one of many that share the webhooks of the database; without it, one delivers. */
+  readonly cluster?: ClusterOptions | undefined
 }
 
 /** The API requires a key and nobody could have one. */
@@ -139,6 +142,16 @@ const requireProtection = Effect.fnUntraced(function*({ http: { auth, host, krat
   if (kratosUrl !== undefined) {
     yield* Effect.logWarning("KRATOS_PUBLIC_URL does nothing while /api is open: set TRUSS_AUTH=required")
   }
+})
+
+const requireClusterToken = Effect.fnUntraced(function*({ cluster }: ServiceOptions) {
+  if (cluster === undefined || cluster.token !== undefined) return
+  const open = [cluster.listen ?? cluster.address, cluster.address].find(({ host }) => !isLoopback(host))
+  if (open === undefined) return
+  return yield* new Unprotected({
+    detail: `TRUSS_CLUSTER: whoever reaches ${open.host} could speak to this runner; set TRUSS_CLUSTER_TOKEN to the ` +
+      "same secret at all of them (openssl rand -base64 32 makes one)"
+  })
 })
 
 const roundTripSeconds = Metric.histogram("truss_database_round_trip_seconds", {
@@ -247,14 +260,18 @@ const prepare = Effect.gen(function*() {
 
 /** Delivers, or stands by, and says so to the others. */
 const deliver = Effect.fnUntraced(function*(
-  options: Pick<ServiceOptions, "listen" | "retentionDays">,
+  options: Pick<ServiceOptions, "listen" | "retentionDays" | "cluster">,
   address: string
 ) {
   const dispatcher = yield* Layer.build(
-    Dispatcher.layer({ listen: options.listen, retentionDays: options.retentionDays })
+    Dispatcher.layer({
+      listen: options.listen,
+      retentionDays: options.retentionDays,
+      cluster: options.cluster && { ...options.cluster, apiAddress: address }
+    })
   )
   yield* standingForExporters
-  yield* (yield* Runners).join(address)
+  yield* (yield* Runners).join(address, options.cluster !== undefined)
   return dispatcher
 })
 
@@ -265,6 +282,7 @@ const deliver = Effect.fnUntraced(function*(
 export const layerService = (options: ServiceOptions) =>
   Layer.effectContext(Effect.gen(function*() {
     yield* requireProtection(options)
+    yield* requireClusterToken(options)
     yield* Layer.build(layerProcessMetrics)
     DeliveryMetrics.register(yield* Effect.context<never>())
     const services = yield* untraced(Layer.build(

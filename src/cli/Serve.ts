@@ -33,7 +33,12 @@ const serve = (settings: SettingsShape) =>
       alertUrl: settings.alertUrl,
       egress: { allow: settings.egressAllow },
       traceDeliveries: settings.traceDeliveries,
-      listen: settings.listen
+      listen: settings.listen,
+      cluster: settings.cluster && {
+        address: settings.cluster,
+        listen: settings.clusterListen,
+        token: settings.clusterToken
+      }
     }))
     if (made !== undefined) {
       yield* Effect.logInfo(

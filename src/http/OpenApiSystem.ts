@@ -17,7 +17,7 @@ const readiness = (status: "ready" | "unavailable") =>
     status: { type: "string", const: status },
     database: nullableText,
     listener: nullableText,
-    mode: { type: "string", enum: ["notify", "poll", "starting", "standby"] }
+    mode: { type: "string", enum: ["notify", "poll", "starting", "standby", "runner"] }
   })
 
 const get = (operationId: string, summary: string, responses: Record<string, object>) => ({

@@ -1,8 +1,9 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, Metric, PubSub, Schedule } from "effect"
+import { Clock, Context, Effect, Layer, Metric, PubSub, Redacted, Schedule } from "effect"
 import { MessageStorage, RunnerHealth, Runners, RunnerStorage, Sharding, ShardingConfig } from "effect/cluster"
 import type { SqlError } from "effect/sql"
 import type { EventType } from "../domain/EventType.ts"
+import { formatHostPort } from "../domain/HostPort.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import { Alerts } from "../services/Alerts.ts"
 import { Capture } from "../services/Capture.ts"
@@ -12,8 +13,11 @@ import { settleOrigin } from "../services/Origin.ts"
 import { Partitions, partitionsPastRetention } from "../services/Partitions.ts"
 import { Secrets } from "../services/Secrets.ts"
 import { WebhookChanges } from "../services/WebhookChanges.ts"
+import { type ClusterOptions, runRunner } from "./Cluster.ts"
 import { attend } from "./Doorbell.ts"
-import { leadership } from "./Leadership.ts"
+import { type Leadership, leadership } from "./Leadership.ts"
+import type { Messenger } from "./Messenger.ts"
+import { runnerLease } from "./RunnerLease.ts"
 import { WebhookActors, WebhookEntity } from "./WebhookActor.ts"
 
 export interface DispatcherOptions {
@@ -21,6 +25,8 @@ export interface DispatcherOptions {
   readonly listen: "auto" | "off"
   /** Whole days that events and the log are kept. */
   readonly retentionDays: number
+  /** Makes this process a runner of a cluster; `apiAddress` is where its API answers. */
+  readonly cluster?: (ClusterOptions & { readonly apiAddress: string }) | undefined
 }
 
 /**
@@ -50,12 +56,17 @@ interface Route {
   readonly events: ReadonlyArray<EventType>
 }
 
-const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
+/** To actors in this process. */
+const localMessenger = Effect.map(WebhookEntity.client, (actor): Messenger => ({
+  wake: (id) => Effect.ignore(actor(id).Wake(undefined, { discard: true }), { log: "Warn" }),
+  reload: (id) => Effect.ignore(actor(id).Reload(undefined, { discard: true }), { log: "Warn" })
+}))
+
+const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions, { wake, reload: tell }: Messenger) {
   const sql = yield* PgClient.PgClient
   const capture = yield* Capture
   const partitions = yield* Partitions
   const changes = yield* PubSub.subscribe(yield* WebhookChanges)
-  const actor = yield* WebhookEntity.client
   let routes = new Map<number, ReadonlyArray<Route>>()
 
   const readRoutes: Effect.Effect<void, SqlError.SqlError> = Effect.map(
@@ -69,8 +80,6 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
     }
   )
 
-  const wake = (id: WebhookId) => Effect.ignore(actor(id).Wake(undefined, { discard: true }), { log: "Warn" })
-
   const changed = Effect.fnUntraced(function*(tableId: number, types: ReadonlyArray<EventType> | undefined) {
     for (const route of routes.get(tableId) ?? []) {
       if (types === undefined || types.some((type) => route.events.includes(type))) yield* wake(route.id)
@@ -79,7 +88,7 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
 
   const reload = Effect.fnUntraced(function*(id: WebhookId) {
     yield* Effect.ignore(readRoutes, { log: "Warn" })
-    yield* Effect.ignore(actor(id).Reload(undefined, { discard: true }), { log: "Warn" })
+    yield* tell(id)
   })
 
   const sweep = Effect.gen(function*() {
@@ -88,7 +97,8 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
   })
 
   const again = { schedule: Schedule.spaced("1 second") }
-  yield* Effect.retry(Effect.asVoid(capture.reconcile), again)
+  // In a cluster others deliver meanwhile, and wait to be woken.
+  if (options.cluster === undefined) yield* Effect.retry(Effect.asVoid(capture.reconcile), again)
   yield* partitions.rotate(options.retentionDays).pipe(
     Effect.catchCause((cause) => Effect.logWarning("cannot look after the partitions yet", cause)),
     Effect.repeat(Schedule.spaced("10 minutes")),
@@ -109,6 +119,17 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
   )
   yield* Effect.forkScoped((yield* Alerts).run)
   yield* (yield* ListenSinks).sweep
+  if (options.cluster !== undefined) {
+    // Where notifications do not come through, nobody tells of webhooks that were made at another runner.
+    const health = yield* Health
+    const discover = Effect.gen(function*() {
+      if ((yield* health.get).mode !== "poll") return
+      const known = new Set([...routes.values()].flat().map(({ id }) => id))
+      yield* readRoutes
+      for (const { id } of [...routes.values()].flat()) if (!known.has(id)) yield* wake(id)
+    })
+    yield* discover.pipe(Effect.ignore, Effect.repeat(Schedule.spaced("500 millis")), Effect.forkScoped)
+  }
   yield* PubSub.take(changes).pipe(Effect.flatMap(reload), Effect.forever, Effect.forkScoped)
   return yield* attend(
     { changed, webhook: reload, tables: Effect.sync(() => [...routes.keys()]) },
@@ -118,7 +139,7 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions) {
 
 /**
  * Delivers, as long as this process holds the place: the listener, the webhooks' actors, the reconciler. Without the
- * place it stands by.
+ * place it stands by. In a cluster each process delivers for its part of the webhooks.
  */
 export class Dispatcher extends Context.Service<Dispatcher, { readonly running: boolean }>()(
   "truss/listener/Dispatcher"
@@ -129,21 +150,44 @@ export class Dispatcher extends Context.Service<Dispatcher, { readonly running: 
       Effect.gen(function*() {
         const health = yield* Health
         const secrets = yield* Secrets
-        const place = yield* leadership
         const standBy = Effect.andThen(
           health.set({ listener: null, mode: "standby" }),
           Metric.update(partitionsPastRetention, 0)
         )
-        const term = Effect.scoped(Effect.gen(function*() {
-          yield* place.held
+        const prepare = Effect.gen(function*() {
           yield* health.set({ listener: "starting", mode: "starting" })
           yield* Effect.retry(settleOrigin(), Schedule.spaced("1 second"))
           yield* Effect.retry(secrets.claim, Schedule.spaced("1 second"))
-          const cluster = yield* Layer.build(Layer.fresh(Layer.provideMerge(WebhookActors, OneRunner)))
-          yield* Effect.raceFirst(Effect.provide(Effect.scoped(dispatch(options)), cluster), place.lost)
-          yield* Effect.logWarning("another process delivers now: standing by")
-          yield* standBy
-        }))
+        })
+        const termOf = (place: Leadership) =>
+          Effect.scoped(Effect.gen(function*() {
+            yield* place.held
+            yield* prepare
+            const cluster = yield* Layer.build(Layer.fresh(Layer.provideMerge(WebhookActors, OneRunner)))
+            yield* Effect.raceFirst(
+              Effect.provide(
+                Effect.scoped(Effect.flatMap(localMessenger, (local) => dispatch(options, local))),
+                cluster
+              ),
+              place.lost
+            )
+            yield* Effect.logWarning("another process delivers now: standing by")
+            yield* standBy
+          }))
+        const runnerTerm = ({ apiAddress, ...cluster }: NonNullable<DispatcherOptions["cluster"]>, startedAt: Date) =>
+          Effect.scoped(Effect.gen(function*() {
+            yield* standBy
+            const address = formatHostPort(cluster.address)
+            const lease = yield* runnerLease({ address, apiAddress, startedAt })
+            yield* prepare
+            const token = cluster.token === undefined ? "" : Redacted.value(cluster.token)
+            const listen = (messenger: Messenger) => dispatch(options, messenger)
+            yield* Effect.raceFirst(runRunner(cluster, token, lease.id, listen), lease.lost)
+            yield* Effect.logWarning("other runners have taken over what this one held: it starts anew")
+          }))
+        const term = options.cluster === undefined
+          ? termOf(yield* leadership)
+          : runnerTerm(options.cluster, new Date(yield* Clock.currentTimeMillis))
         yield* standBy
         yield* term.pipe(
           Effect.tapCause((cause) => Effect.logError("the dispatcher failed and starts again", cause)),

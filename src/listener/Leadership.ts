@@ -1,27 +1,27 @@
 import { Effect, Latch, Schedule } from "effect"
-import { SqlError } from "effect/sql"
+import { type SqlConnection, SqlError } from "effect/sql"
 import { ListenClient, reasonOf, sqlState } from "../services/Database.ts"
 import { dispatcherLock, dispatcherSession } from "../services/DispatcherLock.ts"
 import { moment, Permits } from "./Permits.ts"
 import { hasEnded, ownIdentity } from "./ProcessIdentity.ts"
 
 /** Pause between a standby's attempts to take the place: after a stop it is taken within that. */
-const askEvery = "250 millis"
+export const askEvery = "250 millis"
 
 /** Pause between heartbeats of whoever holds the place. */
-const beatEvery = "1 second"
+export const beatEvery = "1 second"
 
 /** How long after a heartbeat was sent attempts may start. */
-const mayStartForMs = 4_000
+export const mayStartForMs = 4_000
 
 /** Heartbeats that PostgreSQL may forget when it crashes. */
-const lostBeatsMs = 1_000
+export const lostBeatsMs = 1_000
 
 /** Without a heartbeat for so long, the holder's session is ended: longer than attempts may start after one. */
 const silentSeconds = 6
 
 /** A heartbeat that takes longer is given up together with its connection. */
-const patience = "10 seconds"
+export const patience = "10 seconds"
 
 /** Whether this process is the one that delivers. */
 export interface Leadership {
@@ -31,7 +31,18 @@ export interface Leadership {
   readonly lost: Effect.Effect<void>
 }
 
-const tryLock = `SELECT pg_try_advisory_lock(${dispatcherLock}) AS held, pg_backend_pid() AS pid`
+/** A runner of a cluster that was silent for less may be sending. */
+export const isHeard = `beat > clock_timestamp() - interval '${(mayStartForMs + lostBeatsMs) / 1000} seconds'`
+
+// The runners of a cluster share the lock; one that has lost its session for a moment has a heartbeat.
+const tryLock = `SELECT pg_backend_pid() AS pid,
+  CASE WHEN EXISTS (SELECT FROM truss.cluster_runners WHERE ${isHeard}) THEN false
+    ELSE pg_try_advisory_lock(${dispatcherLock}) END AS held`
+
+/** Removes the runners that were silent for too long, and what they held; says whether any is left. */
+const dissolve = `WITH silent AS (DELETE FROM truss.cluster_runners WHERE NOT ${isHeard} RETURNING id)
+  SELECT EXISTS (SELECT FROM truss.cluster_runners WHERE id NOT IN (SELECT id FROM silent)) AS left`
+
 const unlock = `SELECT pg_advisory_unlock(${dispatcherLock})`
 
 const beat = `INSERT INTO truss.leader (holder, pid, beat) VALUES ($1, pg_backend_pid(), clock_timestamp())
@@ -59,6 +70,48 @@ interface Holder {
   readonly silent: number | null
 }
 
+/** A statement on the session that holds, or asks for, the place. */
+export type Query = <A>(
+  text: string,
+  parameters?: ReadonlyArray<unknown>
+) => Effect.Effect<ReadonlyArray<A>, SqlError.SqlError>
+
+/** Statements on one connection. */
+export const queryOn = (connection: SqlConnection.Connection): Query => (text, parameters = []) =>
+  connection.executeUnprepared(text, parameters, undefined) as ReturnType<Query> as never
+
+/** Ends the session of a holder that is silent; one that never said anything has the same time from now on. */
+export const challenger = (query: Query) => {
+  let asked: { readonly pid: number; readonly since: number } | undefined = undefined
+  let ended: number | undefined = undefined
+  const end = Effect.fnUntraced(function*(pid: number) {
+    const refused = yield* query("SELECT pg_terminate_backend($1)", [pid]).pipe(
+      Effect.as(undefined),
+      Effect.catchIf((error) => sqlState(error) === "42501", (error) => Effect.succeed(reasonOf(error)))
+    )
+    if (ended === pid) return
+    ended = pid
+    yield* refused === undefined
+      ? Effect.logWarning("the process that delivers was silent for too long: its session is ended", { pid })
+      : Effect.logError("the process that delivers is silent, and its session cannot be ended", { pid, refused })
+  })
+  return Effect.gen(function*() {
+    const [found] = yield* query<Holder>(holder)
+    const now = performance.now()
+    if (found === undefined) return
+    if (asked?.pid !== found.pid) asked = { pid: found.pid, since: now }
+    if ((found.silent ?? (now - asked.since) / 1000) > silentSeconds) yield* end(found.pid)
+  })
+}
+
+/** Waits until an earlier holder, who may be cut off from the database and not know, starts nothing any more. */
+export const outwaitHolder = Effect.fnUntraced(function*(query: Query) {
+  const [before] = yield* query<Previous>(previous)
+  if (before !== undefined && !before.released && before.holder !== ownIdentity && !hasEnded(before.holder)) {
+    yield* Effect.sleep(Math.max(0, mayStartForMs + lostBeatsMs - before.silent * 1000))
+  }
+})
+
 /**
  * One process on a database delivers; the others stand by. The place is a session's advisory lock, which PostgreSQL
  * frees when the session ends however it ends. A process that is frozen keeps its session: whoever holds the place says
@@ -76,11 +129,7 @@ export const leadership = Effect.gen(function*() {
 
   const hold = Effect.scoped(Effect.gen(function*() {
     const connection = yield* client.reserve
-    const query = <A>(text: string, parameters: ReadonlyArray<unknown> = []) =>
-      connection.executeUnprepared(text, parameters, undefined) as Effect.Effect<
-        ReadonlyArray<A>,
-        SqlError.SqlError
-      >
+    const query = queryOn(connection)
     let mine = false
     // The connection may go back to its pool alive.
     yield* Effect.addFinalizer(() => mine ? Effect.ignore(Effect.andThen(query(release), query(unlock))) : Effect.void)
@@ -90,35 +139,17 @@ export const leadership = Effect.gen(function*() {
       const sent = moment()
       return Effect.map(Effect.timeout(query(beat, [ownIdentity]), patience), () => permits.extend(sent, mayStartForMs))
     })
-
-    let asked: { readonly pid: number; readonly since: number } | undefined = undefined
-    let ended: number | undefined = undefined
-    const end = Effect.fnUntraced(function*(pid: number) {
-      const refused = yield* query("SELECT pg_terminate_backend($1)", [pid]).pipe(
-        Effect.as(undefined),
-        Effect.catchIf((error) => sqlState(error) === "42501", (error) => Effect.succeed(reasonOf(error)))
-      )
-      if (ended === pid) return
-      ended = pid
-      yield* refused === undefined
-        ? Effect.logWarning("the process that delivers was silent for too long: its session is ended", { pid })
-        : Effect.logError("the process that delivers is silent, and its session cannot be ended", { pid, refused })
-    })
-
-    /** Ends the session of a holder that is silent; one that never said anything has the same time from now on. */
-    const challenge = Effect.gen(function*() {
-      const [found] = yield* query<Holder>(holder)
-      const now = performance.now()
-      if (found === undefined) return
-      if (asked?.pid !== found.pid) asked = { pid: found.pid, since: now }
-      if ((found.silent ?? (now - asked.since) / 1000) > silentSeconds) yield* end(found.pid)
-    })
+    const challenge = challenger(query)
 
     while (true) {
       const [row] = yield* query<{ held: boolean; pid: number }>(tryLock)
       if (row?.held === true) {
-        permits.place = row.pid
-        break
+        const [runners] = yield* query<{ left: boolean }>(dissolve)
+        if (runners?.left === false) {
+          permits.right = () => ({ pid: row.pid })
+          break
+        }
+        yield* query(unlock)
       }
       held.closeUnsafe()
       lost.openUnsafe()
@@ -126,11 +157,7 @@ export const leadership = Effect.gen(function*() {
       yield* Effect.sleep(askEvery)
     }
     mine = true
-    const [before] = yield* query<Previous>(previous)
-    if (before !== undefined && !before.released && before.holder !== ownIdentity && !hasEnded(before.holder)) {
-      // It may be cut off from the database and not know: it starts nothing any more when its time is over.
-      yield* Effect.sleep(Math.max(0, mayStartForMs + lostBeatsMs - before.silent * 1000))
-    }
+    yield* outwaitHolder(query)
     yield* sayAlive
     lost.closeUnsafe()
     held.openUnsafe()
@@ -152,5 +179,6 @@ export const leadership = Effect.gen(function*() {
   return { held: held.await, lost: lost.await } satisfies Leadership
 })
 
-const reasonOfLoss = (error: { readonly message: string }) =>
+/** What is said in the log of a connection that was lost. */
+export const reasonOfLoss = (error: { readonly message: string }) =>
   SqlError.isSqlError(error) ? reasonOf(error) : error.message

@@ -1,4 +1,5 @@
 import { Context, Effect, Layer, Metric } from "effect"
+import type { Right } from "../services/Cursors.ts"
 import { liveMetric } from "../services/LiveMetric.ts"
 
 /** Somebody who waits for a permit. */
@@ -33,8 +34,8 @@ export class FairPermits {
   private readonly kept: number
   private handing = false
   private readonly line: Array<Claimant> = []
-  /** The session of PostgreSQL that holds the place of the process that delivers; null where there is no such place. */
-  place: number | null = null
+  /** By what right webhooks are taken over, given the shard of one; null where nobody else could. */
+  right: ((shard: string) => Right) | null = null
   private readonly halted = new Set<Claimant>()
   private wallDeadline = Infinity
   private monotonicDeadline = Infinity

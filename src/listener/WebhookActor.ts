@@ -39,7 +39,7 @@ export const WebhookActors = WebhookEntity.toLayer(
         // To take a webhook over is to fence whoever has it: a process that may not send must not.
         yield* permits.whenMayStart
         reload.closeUnsafe()
-        const end = yield* runSession(id, { wake, reload })
+        const end = yield* runSession(id, { wake, reload, shard: String(address.shardId) })
         if (end === "reload") continue
         if (end === "fenced") yield* Effect.logInfo("another process has taken the webhook over")
         // Until somebody asks for the webhook again there is nothing to do here.

@@ -27,6 +27,8 @@ export type SessionEnd = "gone" | "fenced" | "reload"
 export interface SessionControl {
   readonly wake: Latch.Latch
   readonly reload: Latch.Latch
+  /** The part of the cluster's work that the webhook belongs to. */
+  readonly shard: string
 }
 
 interface Page extends OpenPage {
@@ -100,7 +102,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     )
   let closing = false
 
-  const acquired = yield* patiently("take over the webhook", cursors.acquire(id, permits.place))
+  const acquired = yield* patiently("take over the webhook", cursors.acquire(id, permits.right?.(control.shard)))
   if (acquired === undefined) return "gone" as SessionEnd
   if (acquired === "not_ours") {
     yield* Effect.sleep(placePause)

@@ -63,6 +63,12 @@ export interface EventPage {
   readonly more: boolean
 }
 
+/**
+ * By what right a process takes webhooks over: it is the one that delivers, and `pid` is the session that says so; or it
+ * is the runner of a cluster that holds the webhook's shard.
+ */
+export type Right = { readonly pid: number } | { readonly runner: string; readonly shard: string }
+
 /** What an actor writes together. */
 export interface Batch {
   readonly records: ReadonlyArray<AttemptRecord>
@@ -76,13 +82,15 @@ export interface DueEvent extends StoredEvent {
   readonly replayOf: number | null
 }
 
+const noRight = [null, null, null] as const
+
 /** The state of the webhooks' actors: what they read, and what they write when they have delivered. */
 export class Cursors extends Context.Service<Cursors, {
   /**
-   * Takes over a webhook: raises its epoch. `undefined` when there is no such webhook; `not_ours` when the process that
-   * delivers is another than the one whose session `place` is.
+   * Takes over a webhook: raises its epoch. `undefined` when there is no such webhook; `not_ours` when the right to it
+   * is another process's by now.
    */
-  acquire(id: WebhookId, place?: number | null): Effect.Effect<Lease | "not_ours" | undefined, SqlError.SqlError>
+  acquire(id: WebhookId, right?: Right | null): Effect.Effect<Lease | "not_ours" | undefined, SqlError.SqlError>
   /** The webhook as it is set now, for whoever has it already. */
   settings(id: WebhookId): Effect.Effect<ActorWebhook | undefined, SqlError.SqlError>
   /**
@@ -141,7 +149,12 @@ export class Cursors extends Context.Service<Cursors, {
         return row === undefined ? undefined : yield* opened(id, row)
       })
 
-      const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId, place: number | null = null) {
+      const acquire = Effect.fn("Cursors.acquire")(function*(id: WebhookId, right: Right | null = null) {
+        const [pid, runner, shard] = right === null
+          ? noRight
+          : "pid" in right
+          ? [right.pid, null, null]
+          : [null, right.runner, right.shard]
         yield* sql`INSERT INTO truss.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING`
         const [row] = yield* sql.unsafe<
           SettingsRow & {
@@ -154,16 +167,21 @@ export class Cursors extends Context.Service<Cursors, {
             incarnation: string
           }
         >(
-          `UPDATE truss.cursors c SET epoch = c.epoch + 1, commits = 0, seen = coalesce(c.restart, c.seen), restart = NULL,
+          // The shard is locked until this is committed: who frees it for another runner waits.
+          `WITH held AS MATERIALIZED (
+            SELECT 1 FROM truss.cluster_shards WHERE shard = $4::text AND runner = $3::uuid FOR SHARE
+          )
+          UPDATE truss.cursors c SET epoch = c.epoch + 1, commits = 0, runner = $3::uuid, seen = coalesce(c.restart, c.seen), restart = NULL,
             target = CASE WHEN c.restart IS NULL THEN c.target END,
             after_seq = CASE WHEN c.restart IS NULL THEN c.after_seq ELSE 0 END
           FROM truss.webhooks w WHERE w.id = c.webhook_id AND c.webhook_id = $1::uuid
             AND ($2::int4 IS NULL OR EXISTS (SELECT FROM truss.leader WHERE pid = $2))
+            AND ($3::uuid IS NULL OR EXISTS (SELECT FROM held))
           RETURNING c.epoch::float8 AS epoch, c.seen::text AS seen, c.target::text AS target,
             c.after_seq::float8 AS after_seq, c.gaps::text[] AS gaps,
             coalesce(pg_sequence_last_value('truss.event_seq'::regclass), 0)::float8 AS boundary,
             (SELECT token::text FROM truss.incarnation) AS incarnation, ${settingsColumns}`,
-          [id, place]
+          [id, pid, runner, shard]
         )
         if (row === undefined) return (yield* settings(id)) === undefined ? undefined : "not_ours"
         return {

@@ -5,14 +5,18 @@ import { liveMetric } from "./LiveMetric.ts"
 export interface Readiness {
   readonly database: string | null
   readonly listener: string | null
-  /** How changes are noticed: by notification, or by polling where notifications do not come through. */
+  /**
+   * How changes are noticed: by notification, or by polling where notifications do not come through. `runner`: another
+   * process of the cluster notices them and tells this one.
+   */
   readonly mode: (typeof modes)[number]
 }
 
-const modes = ["notify", "poll", "starting", "standby"] as const
+const modes = ["notify", "poll", "runner", "starting", "standby"] as const
 
 const listenerMode = Metric.gauge("truss_listener_mode", {
-  description: "1 for what this process does: it hears of changes by notification or by polling, starts, or stands by"
+  description:
+    "1 for what this process does: it hears of changes by notification or by polling or from another runner, starts, or stands by"
 })
 
 const ready = Metric.gauge("truss_ready", { description: "1 if /health/ready answers 200, else 0" })

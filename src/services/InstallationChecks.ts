@@ -282,8 +282,18 @@ export const checkWebhooks: Check = Effect.gen(function*() {
 const leaderQuery = `
   SELECT (SELECT count(*)::int FROM truss.webhooks WHERE active) AS active, l.pid,
     extract(epoch FROM clock_timestamp() - b.beat)::float8 AS silent,
-    (SELECT count(*)::int FROM truss.runners WHERE beat > clock_timestamp() - interval '10 seconds') AS runners
+    (SELECT count(*)::int FROM truss.runners WHERE beat > clock_timestamp() - interval '10 seconds') AS runners,
+    (SELECT count(*)::int FROM truss.cluster_runners WHERE beat > clock_timestamp() - interval '5 seconds') AS sharing
   FROM (SELECT) one LEFT JOIN (${dispatcherSession}) l ON true LEFT JOIN truss.leader b ON b.pid = l.pid`
+
+interface LeaderRow {
+  readonly active: number
+  readonly pid: number | null
+  readonly silent: number | null
+  readonly runners: number
+  /** Of a cluster. */
+  readonly sharing: number
+}
 
 /** Whoever delivers says every second that it lives; a standby ends its session after six seconds of silence. */
 const silentSeconds = 6
@@ -292,10 +302,9 @@ const silentSeconds = 6
 export const checkLeader: Check = Effect.gen(function*() {
   const check = "service"
   const sql = yield* PgClient.PgClient
-  const [row] = yield* sql.unsafe<{ active: number; pid: number | null; silent: number | null; runners: number }>(
-    leaderQuery
-  )
-  const { active, pid, runners, silent } = row!
+  const [row] = yield* sql.unsafe<LeaderRow>(leaderQuery)
+  const { active, pid, runners, sharing, silent } = row!
+  if (sharing > 0) return [ok(check, `${sharing} ${sharing === 1 ? "runner delivers" : "runners share the webhooks"}`)]
   if (pid === null) {
     return [
       active === 0

@@ -24,10 +24,20 @@ const listQuery = `
   WHERE NOT ${silent} AND NOT EXISTS (SELECT FROM truss.runners n WHERE n.active_since > r.active_since)
   ORDER BY active DESC, r.started_at, r.id`
 
+const load = `count(*)::float8 AS webhooks,
+  extract(epoch FROM clock_timestamp() - min(${oldestPending}))::float8 AS lag`
+
 const loadQuery = `
-  SELECT count(*)::float8 AS webhooks,
-    extract(epoch FROM clock_timestamp() - min(${oldestPending}))::float8 AS lag
-  FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.active`
+  SELECT ${load} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.active`
+
+/** The runners of a cluster, each with what it has taken over. One that is silent for longer is being replaced. */
+const clusterQuery = `
+  SELECT r.id::text, r.api_address AS address, true AS active, r.started_at, coalesce(l.webhooks, 0) AS webhooks, l.lag
+  FROM truss.cluster_runners r LEFT JOIN (
+    SELECT c.runner, ${load} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id
+    WHERE w.active AND c.runner IS NOT NULL GROUP BY c.runner
+  ) l ON l.runner = r.id
+  WHERE r.beat > clock_timestamp() - interval '10 seconds' ORDER BY r.started_at, r.id`
 
 interface Row {
   readonly id: string
@@ -36,12 +46,29 @@ interface Row {
   readonly started_at: Date
 }
 
+interface Load {
+  readonly webhooks: number
+  readonly lag: number | null
+}
+
+const toRunner = ({ active, address, id, started_at }: Row, load: Load | undefined): Runner => ({
+  id,
+  address,
+  role: active ? "active" : "standby",
+  started_at: started_at.toISOString(),
+  webhooks: active ? load?.webhooks ?? 0 : 0,
+  lag_seconds: active ? Math.max(0, load?.lag ?? 0) : 0
+})
+
 /** The processes on this database: each says every two seconds that it lives, and what it does. */
 export class Runners extends Context.Service<Runners, {
   /** Whoever delivers first, then the others by age. */
   readonly list: Effect.Effect<ReadonlyArray<Runner>, DatabaseUnavailable>
-  /** Says that this process lives and answers at `address`, until the scope ends. */
-  join(address: string): Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Says that this process lives and answers at `address`, until the scope ends; what does it in a cluster, while it is
+   * a runner, is its lease.
+   */
+  join(address: string, clustered?: boolean): Effect.Effect<void, never, Scope.Scope>
 }>()("truss/services/Runners") {
   static readonly layer = Layer.effect(
     Runners,
@@ -50,25 +77,32 @@ export class Runners extends Context.Service<Runners, {
       const health = yield* Health
 
       const list = Effect.gen(function*() {
+        const cluster = yield* sql.unsafe<Row & Load>(clusterQuery)
         const rows = yield* sql.unsafe<Row>(listQuery)
-        const [load] = yield* sql.unsafe<{ webhooks: number; lag: number | null }>(loadQuery)
-        return rows.map(({ active, address, id, started_at }): Runner => ({
-          id,
-          address,
-          role: active ? "active" : "standby",
-          started_at: started_at.toISOString(),
-          webhooks: active ? load!.webhooks : 0,
-          lag_seconds: active ? Math.max(0, load!.lag ?? 0) : 0
-        }))
+        // Beside a cluster no other process delivers.
+        if (cluster.length > 0) {
+          return [
+            ...cluster.map((row) => toRunner(row, row)),
+            ...rows.map((row) => toRunner({ ...row, active: false }, undefined))
+          ]
+        }
+        const [load] = yield* sql.unsafe<Load>(loadQuery)
+        return rows.map((row) => toRunner(row, load))
       }).pipe(orUnavailable, Effect.withSpan("Runners.list"))
 
-      const join = Effect.fn("Runners.join")(function*(address: string) {
+      const join = Effect.fn("Runners.join")(function*(address: string, clustered = false) {
         const id = randomUUID()
         const startedAt = new Date(yield* Clock.currentTimeMillis).toISOString()
         let last: { readonly active: boolean; readonly at: number } | undefined = undefined
+        const leave = sql`DELETE FROM truss.runners WHERE id = ${id}::text::uuid`
         const beat = Effect.gen(function*() {
           const active = (yield* health.get).mode !== "standby"
           const now = performance.now()
+          if (clustered && active) {
+            if (last !== undefined) yield* leave
+            last = undefined
+            return
+          }
           if (last !== undefined && last.active === active && now - last.at < beatEveryMs) return
           yield* sql.unsafe(beatQuery, [id, address, startedAt, active])
           last = { active, at: now }
@@ -78,7 +112,7 @@ export class Runners extends Context.Service<Runners, {
           Effect.catchCause((cause) => Effect.logDebug("the sign of life was not written", cause))
         )
         yield* Effect.addFinalizer(() =>
-          sql`DELETE FROM truss.runners WHERE id = ${id}::text::uuid`.pipe(Effect.timeout("1 second"), Effect.ignore)
+          last === undefined ? Effect.void : leave.pipe(Effect.timeout("1 second"), Effect.ignore)
         )
         yield* beat
         // A change of its role is told at once.

@@ -1,6 +1,7 @@
 import { Config, ConfigProvider, Context, Effect, Layer, type LogLevel, Option, Redacted, Schema } from "effect"
 import { isIP } from "node:net"
 import { type EgressAllow, loopbackAndPrivate, parseEgressAllow } from "../domain/EgressAllow.ts"
+import type { HostPort } from "../domain/HostPort.ts"
 import { EndpointUrl } from "../domain/Webhook.ts"
 import { type EncryptionKeys, parseEncryptionKeys } from "./EncryptionKey.ts"
 
@@ -173,6 +174,22 @@ const Level = choice<LogLevel.LogLevel>(
   "one of trace, debug, info, warn, error"
 )
 
+const ClusterAddress: Kind<HostPort> = {
+  allowed: "a host and a port like 10.0.0.4:7788 or [fd00::4]:7788",
+  parse: (text) => {
+    const [, v6, name, digits] = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text.trim()) ?? []
+    const host = v6 === undefined ? Host.parse(name ?? "") : isIP(v6) === 6 ? v6 : undefined
+    const port = Port.parse(digits ?? "")
+    return host === undefined || port === undefined || port === 0 ? undefined : { host, port }
+  }
+}
+
+const ClusterToken: Kind<Redacted.Redacted> = {
+  allowed: "at least 32 characters without spaces (openssl rand -base64 32 makes them)",
+  secret: true,
+  parse: (text) => /^[\x21-\x7e]{32,}$/.test(text) ? Redacted.make(text) : undefined
+}
+
 /** What the command line says; each wins over the environment's setting. */
 export interface SettingsFlags {
   readonly host?: string | undefined
@@ -218,6 +235,10 @@ export interface SettingsShape {
   readonly otelResource: Readonly<Record<string, string>>
   /** A span for every attempt, told to its endpoint in `traceparent`. */
   readonly traceDeliveries: boolean
+  /** Makes the process a runner of a cluster: where others reach it, and where it listens for them if elsewhere. */
+  readonly cluster: HostPort | undefined
+  readonly clusterListen: HostPort | undefined
+  readonly clusterToken: Redacted.Redacted | undefined
   /** Variables named `TRUSS_…` that are no setting of this version. */
   readonly unknown: ReadonlyArray<string>
 }
@@ -242,7 +263,10 @@ const known = new Set([
   "TRUSS_DISABLE_AFTER",
   "TRUSS_ALERT_URL",
   "TRUSS_EGRESS_ALLOW",
-  "TRUSS_TRACE_DELIVERIES"
+  "TRUSS_TRACE_DELIVERIES",
+  "TRUSS_CLUSTER",
+  "TRUSS_CLUSTER_LISTEN",
+  "TRUSS_CLUSTER_TOKEN"
 ])
 
 // The provider shows names as a tree whose branches are the parts between underscores.
@@ -303,6 +327,13 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
   if (traceDeliveries === true && otlpEndpoint === undefined) {
     faults.push("TRUSS_TRACE_DELIVERIES must go with OTEL_EXPORTER_OTLP_ENDPOINT: the traces have to go somewhere")
   }
+  const cluster = yield* setting("TRUSS_CLUSTER", ClusterAddress)
+  const clusterListen = yield* setting("TRUSS_CLUSTER_LISTEN", ClusterAddress)
+  const clusterToken = yield* setting("TRUSS_CLUSTER_TOKEN", ClusterToken)
+  if (cluster === undefined && (clusterListen !== undefined || clusterToken !== undefined)) {
+    const name = clusterListen === undefined ? "TRUSS_CLUSTER_TOKEN" : "TRUSS_CLUSTER_LISTEN"
+    faults.push(`${name} must go with TRUSS_CLUSTER: where other runners reach this one`)
+  }
   const names = yield* namesUnder(yield* ConfigProvider.ConfigProvider, ["TRUSS"])
   const [first, ...rest] = faults
   if (first !== undefined) return yield* new InvalidSettings({ faults: [first, ...rest] })
@@ -333,6 +364,9 @@ const read = Effect.fnUntraced(function*(flags: SettingsFlags) {
     otelServiceName,
     otelResource: otelResource ?? {},
     traceDeliveries: traceDeliveries ?? false,
+    cluster,
+    clusterListen,
+    clusterToken,
     unknown: names.filter((name) => !known.has(name))
   } satisfies SettingsShape
 }, Effect.catchTag(["ConfigError", "SourceError"], Effect.die))

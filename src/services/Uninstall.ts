@@ -12,7 +12,7 @@ const made: ReadonlyArray<readonly [kind: string, name: RegExp]> = [
     "table",
     new RegExp(
       "^(migrations|slots|tables|webhooks|cursors|due|jobs|alerts|audit|api_keys|idempotency|leader|runners|origin" +
-        "|incarnation|events|attempts|encryption_keys|sessions)$"
+        "|incarnation|events|attempts|encryption_keys|sessions|cluster_runners|cluster_shards)$"
     )
   ],
   ["function", /^(only|without|capture_[0-9]+_[a-z]+|select_[0-9a-f]{32})$/],

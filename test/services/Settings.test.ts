@@ -48,6 +48,9 @@ describe("Settings", () => {
         otelServiceName: undefined,
         otelResource: {},
         traceDeliveries: false,
+        cluster: undefined,
+        clusterListen: undefined,
+        clusterToken: undefined,
         unknown: []
       })
     }))
@@ -80,6 +83,9 @@ describe("Settings", () => {
         OTEL_EXPORTER_OTLP_HEADERS: "authorization=Basic%20eDp5, x-scope-orgid = 7,",
         OTEL_SERVICE_NAME: "orders-webhooks",
         OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=production,host.name=a%2Cb",
+        TRUSS_CLUSTER: "[fd00::4]:7788",
+        TRUSS_CLUSTER_LISTEN: "0.0.0.0:7789",
+        TRUSS_CLUSTER_TOKEN: "t".repeat(32),
         TRUSS_TRACE_DELIVERIES: "true"
       })
       assert.strictEqual(
@@ -92,12 +98,14 @@ describe("Settings", () => {
       )
       assert.strictEqual(settings.apiKey && Redacted.value(settings.apiKey), apiKey)
       assert.lengthOf(settings.encryptionKeys ?? [], 2)
+      assert.strictEqual(settings.clusterToken && Redacted.value(settings.clusterToken), "t".repeat(32))
       assert.deepStrictEqual(
         settings.otlpHeaders && { ...Redacted.value(settings.otlpHeaders) },
         { "authorization": "Basic eDp5", "x-scope-orgid": "7" }
       )
       const {
         apiKey: _,
+        clusterToken: _token,
         databaseListenUrl: _listenUrl,
         databaseUrl: _url,
         encryptionKeys: _keys,
@@ -131,6 +139,8 @@ describe("Settings", () => {
         otelServiceName: "orders-webhooks",
         otelResource: { "deployment.environment.name": "production", "host.name": "a,b" },
         traceDeliveries: true,
+        cluster: { host: "fd00::4", port: 7788 },
+        clusterListen: { host: "0.0.0.0", port: 7789 },
         unknown: []
       })
     }))
