@@ -165,7 +165,7 @@ export const layerServices = (
     Health.layer,
     ApiKeys.layer({ apiKey: options.apiKey }),
     Audit.layer,
-    IdempotencyKeys.layer
+    IdempotencyKeys.layer({ keys: options.encryptionKeys })
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })
   return Layer.mergeAll(

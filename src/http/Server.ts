@@ -17,6 +17,7 @@ import { logsHandlers } from "./LogsHandlers.ts"
 import { repairHandlers } from "./RepairHandlers.ts"
 import { sessionHandlers } from "./SessionHandlers.ts"
 import { SignIn, type SignInOptions } from "./SignIn.ts"
+import { requireSoleHost } from "./SoleHost.ts"
 import { statsHandlers } from "./StatsHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
 import { tablesHandlers } from "./TablesHandlers.ts"
@@ -124,7 +125,7 @@ export const layer = (options: ServerOptions) =>
     const served = HttpRouter.serve(
       Layer.mergeAll(
         layerRoutes(options),
-        HttpRouter.middleware((handler) => logged(answer(handler)), { global: true })
+        HttpRouter.middleware((handler) => logged(answer(requireSoleHost(handler))), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }
     )
