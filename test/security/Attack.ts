@@ -132,12 +132,15 @@ export const changes = ({ method, path }: Operation): boolean => method !== "GET
 export const fill = ({ path }: Operation, value: (name: string) => string): string =>
   path.replaceAll(/\{(\w+)\}/g, (_, name: string) => value(name))
 
+/** Tables that the service writes to by itself, and that of the keys which requests are known by. */
+const ownBusiness = "leader,runners,cursors,incarnation,idempotency"
+
 /** All that a request could have changed: the rows of the service and of the watched tables, and the catalog's names. */
 export const stateOf = Effect.fnUntraced(function*(admin: PgClient.PgClient) {
   const tables = yield* admin<{ name: string }>`
     SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname IN ('truss', 'public') AND c.relkind = 'r'
-      AND c.oid::regclass::text NOT IN ('truss.leader', 'truss.runners', 'truss.idempotency', 'truss.cursors') ORDER BY 1`
+      AND NOT c.relname = ANY (string_to_array(${ownBusiness}, ',')) ORDER BY 1`
   const state: Record<string, string> = {}
   for (const { name } of tables) {
     const [row] = yield* admin.unsafe<{ all: string }>(
