@@ -109,7 +109,7 @@ describe("an API key", () => {
       const status = (headers: Record<string, string>) =>
         Effect.map(ask(service, "GET", "/v1/webhooks", { headers }), (reply) => reply.status)
       assert.strictEqual(yield* status({ apikey: key }), 200)
-      const flipped = [...key.slice(9)].map((_, i) => {
+      const flipped = Array.from(key.slice(9), (_, i) => {
         const at = 9 + i
         return key.slice(0, at) + (key[at] === "A" ? "B" : "A") + key.slice(at + 1)
       })
