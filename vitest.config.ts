@@ -8,7 +8,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["test/domain/**/*.test.ts", "test/Imports.test.ts", "test/faults/**/*.test.ts"]
+          include: ["test/domain/**/*.test.ts", "test/{Imports,Dependencies}.test.ts", "test/faults/**/*.test.ts"]
         }
       },
       {
