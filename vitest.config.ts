@@ -22,6 +22,15 @@ export default defineConfig({
       },
       {
         test: {
+          name: "security",
+          include: ["test/security/**/*.test.ts"],
+          globalSetup: ["test/support/globalSetup.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 60_000
+        }
+      },
+      {
+        test: {
           name: "e2e",
           include: ["test/{e2e,examples}/**/*.test.ts"],
           globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],

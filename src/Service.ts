@@ -219,7 +219,7 @@ export const layerServices = (
     Health.layer,
     ApiKeys.layer({ apiKey: options.apiKey }),
     Audit.layer,
-    IdempotencyKeys.layer,
+    IdempotencyKeys.layer({ keys: options.encryptionKeys }),
     Standing.layer
   )
   const alerts = Alerts.layer({ url: options.alertUrl, circuitAlertAfterMs: options.circuitAlertAfterMs })

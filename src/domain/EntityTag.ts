@@ -11,7 +11,8 @@ export interface Conditions {
 export const webhookTag = (webhook: { readonly id: string; readonly version: string }): string =>
   `"${webhook.id}.${webhook.version}"`
 
-const element = /^[ \t]*(?:(W\/)?("[\x21\x23-\x7e\x80-\xff]*"))?[ \t]*(?:,|$)/
+// Blanks go before a tag or after one, never both around none: one way to match, whatever is sent.
+const element = /^[ \t]*(?:(W\/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*)?(?:,|$)/
 
 /** The tags of a header, or `undefined` when it is neither `*` nor a list of tags. Empty elements are passed over. */
 export const parseTags = (header: string): TagList | undefined => {

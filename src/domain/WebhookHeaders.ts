@@ -3,8 +3,8 @@ import { Schema } from "effect"
 /** RFC 9110, section 5.6.2: a field name is a token. */
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-/** RFC 9110, section 5.5: visible characters, spaces and tabs inside; no line break can get into a request. */
-const fieldValue = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$|^$/
+/** RFC 9110, section 5.5: visible characters, spaces and tabs inside; no control character, not even of Latin-1. */
+const fieldValue = /^[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?$|^$/
 
 /** Headers that frame the request, or that say what the delivery is. */
 const reserved =

@@ -53,7 +53,7 @@ const replayed = ({ body, headers, status }: KeptAnswer): HttpServerResponse.Htt
     : HttpServerResponse.text(body, { ...options, contentType })
 }
 
-const fingerprintOf = (request: HttpServerRequest.HttpServerRequest, body: ArrayBuffer) =>
+const digestOf = (request: HttpServerRequest.HttpServerRequest, body: ArrayBuffer) =>
   createHash("sha256").update(`${request.method} ${request.url}\n`).update(new Uint8Array(body)).digest()
 
 /** Around every handler: requests without the header, and those that are no POST, pass as they are. */
@@ -105,7 +105,7 @@ export const layerIdempotency = Layer.effect(
         // The handler says what is wrong with a body that cannot be read, and does nothing.
         if (body._tag === "None") return yield* handler
         const { id: owner } = yield* Principal
-        const keyed = { owner, key, fingerprint: fingerprintOf(request, body.value) }
+        const keyed = { owner, key, digest: digestOf(request, body.value) }
         const claim = yield* Effect.option(keys.claim(keyed))
         if (claim._tag === "None") return yield* problem(new Unavailable({ detail: "The database does not answer" }))
         switch (claim.value._tag) {

@@ -6,6 +6,9 @@ import { badRequest, badRequestOf } from "./Faults.ts"
 /** The largest body of a request, in bytes. */
 export const maxBodyBytes = 1_048_576
 
+/** Of a larger body only the first fault is told: each costs 20 microseconds, and half a million fit into 1 MiB. */
+const allFaultsBytes = 32_768
+
 /** Deeper than any body that means something, and far from any parser's stack. */
 const maxDepth = 64
 
@@ -61,7 +64,7 @@ const readJson = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServ
   return yield* Effect.try({
     try: () => {
       const text = utf8.decode(bytes)
-      return isNested(text) ? undefined : { value: JSON.parse(text) as unknown }
+      return isNested(text) ? undefined : { value: JSON.parse(text) as unknown, bytes: bytes.byteLength }
     },
     catch: () => malformed("must be valid JSON")
   }).pipe(
@@ -69,20 +72,20 @@ const readJson = Effect.fnUntraced(function*(request: HttpServerRequest.HttpServ
   )
 })
 
-const parse = { errors: "all", onExcessProperty: "error" } as const
-
 /**
  * Reads and decodes a JSON object; an absent body stands for `empty` where it is given. Fails with 400 and every fault
- * at once, 413 or 415.
+ * at once (of a body over 32 KiB the first), 413 or 415.
  */
 export const decodeBody = <A, I>(schema: Schema.Codec<A, I>, empty?: I) => {
-  const decode = Schema.decodeUnknownEffect(schema, parse)
+  const decode = Schema.decodeUnknownEffect(schema, { errors: "all", onExcessProperty: "error" })
+  const decodeLarge = Schema.decodeUnknownEffect(schema, { errors: "first", onExcessProperty: "error" })
   return Effect.fnUntraced(function*(request: HttpServerRequest.HttpServerRequest) {
     const body = yield* readJson(request)
     const value = body === undefined ? empty : body.value
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       return yield* malformed("must be a JSON object")
     }
-    return yield* Effect.mapError(decode(value), badRequestOf)
+    const isLarge = body !== undefined && body.bytes > allFaultsBytes
+    return yield* Effect.mapError(isLarge ? decodeLarge(value) : decode(value), badRequestOf)
   })
 }

@@ -21,6 +21,7 @@ import { repairHandlers } from "./RepairHandlers.ts"
 import { identified } from "./RequestId.ts"
 import { sessionHandlers } from "./SessionHandlers.ts"
 import { SignIn, type SignInOptions } from "./SignIn.ts"
+import { requireSoleHost } from "./SoleHost.ts"
 import { statsHandlers } from "./StatsHandlers.ts"
 import { layerSystem } from "./SystemRoutes.ts"
 import { tablesHandlers } from "./TablesHandlers.ts"
@@ -142,7 +143,7 @@ export const layer = (options: ServerOptions) =>
       Layer.mergeAll(
         layerRoutes(options),
         layerElsewhere,
-        HttpRouter.middleware((handler) => identified(observed(answer(handler))), { global: true })
+        HttpRouter.middleware((handler) => identified(observed(answer(requireSoleHost(handler)))), { global: true })
       ),
       { disableLogger: true, disableListenLog: true }
     )

@@ -1,9 +1,18 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Schedule } from "effect"
 import { SqlError } from "effect/sql"
-import { TableLocked, type TableNotWatchable } from "../domain/Errors.ts"
+import { TableLocked, TableNotWatchable } from "../domain/Errors.ts"
 import type { ChangeType } from "../domain/EventType.ts"
-import { type CapturedTable, captureFunction, type CaptureKind, functionName } from "./CaptureFunctions.ts"
+import {
+  type CapturedTable,
+  captureFunction,
+  type CaptureKind,
+  functionName,
+  ownersFunction,
+  type RoleRef
+} from "./CaptureFunctions.ts"
+import { captureLock } from "./CaptureLock.ts"
+import { sqlState } from "./Database.ts"
 import { identifier } from "./Quoting.ts"
 import { syncSelections } from "./Selection.ts"
 import { lookUpTable, type WatchedTable } from "./WatchedTable.ts"
@@ -93,7 +102,7 @@ export const withTriggerLock = <A, E, R>(
   sql.withTransaction(
     Effect.andThen(
       Effect.andThen(
-        sql`SELECT pg_advisory_xact_lock(hashtext('truss.capture'))`,
+        captureLock(sql),
         sql.unsafe(`SET LOCAL lock_timeout = '${lockWait}'`)
       ),
       transaction
@@ -138,14 +147,36 @@ export class Capture extends Context.Service<Capture, {
               g.tgname::text AS name, p.proname::text AS function, g.tgenabled IN ('O', 'A') AS enabled
             FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
             WHERE p.pronamespace = 'truss'::regnamespace AND NOT g.tgisinternal AND g.tgparentid = 0
-              AND g.tgname ~ ('^00_truss_[a-z]+_' || $1::text || '$')`,
+              AND p.proname ~ ('^capture_' || $1::text || '_')`,
             [String(tableId)]
           )
 
         const functionsOf = (tableId: number) =>
-          sql<{ name: string; source: string }>`
-            SELECT proname::text AS name, prosrc AS source FROM pg_proc
+          sql<{ name: string; source: string; signature: string; owner: number }>`
+            SELECT proname::text AS name, prosrc AS source, oid::regprocedure::text AS signature,
+              proowner::int8::float8 AS owner FROM pg_proc
             WHERE pronamespace = 'truss'::regnamespace AND proname ~ ('^capture_' || ${String(tableId)}::text || '_')`
+
+        const refusedOwner = ({ name }: RoleRef) =>
+          new TableNotWatchable({
+            reason: "not_owner",
+            detail: `the table belongs to the role ${name}: the role that Truss Webhooks connects as must be able to ` +
+              `SET ROLE to it (GRANT ${name} TO it)`
+          })
+
+        /** Made by us, handed over, and out of the owner's reach: nobody else may use the schema. */
+        const makeOwners = Effect.fnUntraced(
+          function*(tableId: number, owner: RoleRef) {
+            const { create, signature } = ownersFunction(tableId, owner)
+            const role = identifier(owner.name)
+            yield* sql.unsafe(create)
+            yield* sql.unsafe(`GRANT CREATE ON SCHEMA truss TO ${role}`)
+            yield* sql.unsafe(`ALTER FUNCTION ${signature} OWNER TO ${role}`)
+            yield* sql.unsafe(`REVOKE CREATE ON SCHEMA truss FROM ${role}`)
+          },
+          (effect, _, owner) =>
+            Effect.catchIf(effect, (error) => sqlState(error) === "42501", () => Effect.fail(refusedOwner(owner)))
+        )
 
         /** Functions first: replacing one locks nothing of the table. */
         const applyFunctions = Effect.fnUntraced(function*(
@@ -153,17 +184,31 @@ export class Capture extends Context.Service<Capture, {
           kinds: ReadonlySet<CaptureKind>,
           slot: number
         ) {
-          const stand = new Map((yield* functionsOf(table.id)).map(({ name, source }) => [name, source]))
+          const functions = yield* functionsOf(table.id)
+          const stand = new Map(functions.map(({ name, source }) => [name, source]))
+          const { otherOwner } = table
+          if (otherOwner !== null) {
+            const { name, source } = ownersFunction(table.id, otherOwner)
+            const isRight = functions.some((found) =>
+              found.name === name && found.source === source && found.owner === otherOwner.oid
+            )
+            if (!isRight) yield* makeOwners(table.id, otherOwner)
+          }
           for (const kind of kinds) {
             const wanted = captureFunction(table, kind, slot)
             if (stand.get(wanted.name) !== wanted.source) yield* sql.unsafe(wanted.create)
           }
         })
 
-        const dropFunctions = Effect.fnUntraced(function*(tableId: number, kinds: ReadonlySet<CaptureKind>) {
+        const dropFunctions = Effect.fnUntraced(function*(
+          tableId: number,
+          kinds: ReadonlySet<CaptureKind>,
+          owner: RoleRef | null
+        ) {
           const wanted = new Set([...kinds].map((kind) => functionName(tableId, kind)))
-          for (const { name } of yield* functionsOf(tableId)) {
-            if (!wanted.has(name)) yield* sql.unsafe(`DROP FUNCTION truss.${name}()`)
+          if (owner !== null) wanted.add(ownersFunction(tableId, owner).name)
+          for (const { name, signature } of yield* functionsOf(tableId)) {
+            if (!wanted.has(name)) yield* sql.unsafe(`DROP FUNCTION ${signature}`)
           }
         })
 
@@ -187,7 +232,7 @@ export class Capture extends Context.Service<Capture, {
           const stands = yield* standing(tableId)
           if (ask === undefined || ask.events.length === 0) {
             const changes = yield* applyTriggers(tableId, [], stands)
-            yield* dropFunctions(tableId, new Set())
+            yield* dropFunctions(tableId, new Set(), null)
             return changes
           }
           const table = yield* lookUpTable(ask.schema, ask.name).pipe(
@@ -197,7 +242,7 @@ export class Capture extends Context.Service<Capture, {
           const kinds = new Set(wanted.map((trigger) => trigger.kind))
           yield* applyFunctions({ ...table, id: tableId, maxPayload: options.maxPayload }, kinds, ask.slot)
           const changes = yield* applyTriggers(tableId, wanted, stands)
-          yield* dropFunctions(tableId, kinds)
+          yield* dropFunctions(tableId, kinds, table.otherOwner)
           return changes
         })
 
@@ -216,12 +261,11 @@ export class Capture extends Context.Service<Capture, {
             SELECT id, table_schema || '.' || table_name AS label FROM truss.tables t
             WHERE EXISTS (SELECT FROM truss.webhooks w WHERE w.table_id = t.id)
             UNION
-            SELECT substring(g.tgname FROM '[0-9]+$')::int, g.tgrelid::regclass::text
-            FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
-            WHERE n.nspname = 'truss' AND NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgname ~ '^00_truss_[a-z]+_[0-9]+$'
-              AND NOT EXISTS (
-                SELECT FROM truss.webhooks w WHERE w.table_id = substring(g.tgname FROM '[0-9]+$')::int
-              )`
+            SELECT split_part(p.proname, '_', 2)::int, g.tgrelid::regclass::text
+            FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+            WHERE p.pronamespace = 'truss'::regnamespace AND NOT g.tgisinternal AND g.tgparentid = 0
+              AND p.proname ~ '^capture_[0-9]+_'
+              AND NOT EXISTS (SELECT FROM truss.webhooks w WHERE w.table_id = split_part(p.proname, '_', 2)::int)`
           let changed = false
           for (const { id, label } of tables) {
             const missing = yield* withTriggerLock(sql, label, sync(id)).pipe(

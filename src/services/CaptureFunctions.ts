@@ -12,11 +12,19 @@ import { literal } from "./Quoting.ts"
 /** What fires a function: a statement of one kind, or each row of any. */
 export type CaptureKind = Lowercase<ChangeType> | "row"
 
+/** A role by its name, which may change, and its `oid`, which does not. */
+export interface RoleRef {
+  readonly oid: number
+  readonly name: string
+}
+
 /** What a table's functions are made from. */
 export interface CapturedTable {
   readonly id: number
   readonly schema: string
   readonly name: string
+  /** The table's owner where that is not the role that the service connects as. */
+  readonly otherOwner: RoleRef | null
   readonly primaryKey: ReadonlyArray<string>
   /** Columns that are left out, because they are null inside every trigger. */
   readonly virtualColumns: ReadonlyArray<string>
@@ -31,10 +39,32 @@ export const functionName = (tableId: number, kind: CaptureKind): string => `cap
 
 const textArray = (values: ReadonlyArray<string>) => `ARRAY[${values.map(literal).join(", ")}]::text[]`
 
-const json = (table: CapturedTable, row: string) =>
-  table.virtualColumns.length === 0
-    ? `row_to_json(${row})::text`
-    : `truss.without(row_to_json(${row}), ${textArray(table.virtualColumns)})`
+const ownersFunctionName = (tableId: number, owner: RoleRef): string => `capture_${tableId}_json_${owner.oid}`
+
+/**
+ * A row's JSON, made with the rights of the table's owner: `row_to_json` calls casts to `json`, which the owner of an
+ * enum or a range type makes as they like, and a capture function runs as the service.
+ */
+export const ownersFunction = (tableId: number, owner: RoleRef) => {
+  const name = ownersFunctionName(tableId, owner)
+  const source = "BEGIN RETURN pg_catalog.row_to_json(r); END"
+  return {
+    name,
+    source,
+    create: `CREATE OR REPLACE FUNCTION truss.${name}(r record) RETURNS json
+LANGUAGE plpgsql SECURITY DEFINER AS ${literal(source)}`,
+    signature: `truss.${name}(record)`
+  }
+}
+
+const json = (table: CapturedTable, row: string) => {
+  const made = table.otherOwner === null
+    ? `row_to_json(${row})`
+    : `truss.${ownersFunctionName(table.id, table.otherOwner)}(${row})`
+  return table.virtualColumns.length === 0
+    ? `${made}::text`
+    : `truss.without(${made}, ${textArray(table.virtualColumns)})`
+}
 
 /** The body up to the first row that it has. */
 const head = (table: CapturedTable, event: ChangeType) =>
@@ -61,11 +91,14 @@ const bodyOf = (table: CapturedTable, event: "INSERT" | "UPDATE" | "DELETE") => 
       ELSE ${literal(start)} || ${shape.reduced}${time},"truncated":true}' END`
 }
 
-// A bell above 1 is the time, in seconds since 1970, until which the listener sleeps and wants to be rung.
+const bell = "pg_catalog.pg_sequence_last_value('truss.bell'::pg_catalog.regclass)"
+
+// A bell above 1 is the time, in seconds since 1970, until which the listener sleeps and wants to be rung. Every name
+// has its schema: code of the table's owner, which has run by now, may have changed the search_path.
 const ring = (table: CapturedTable) =>
-  `  IF FOUND AND pg_sequence_last_value('truss.bell'::regclass) > 1
-    AND pg_sequence_last_value('truss.bell'::regclass) > extract(epoch FROM clock_timestamp()) THEN
-    PERFORM pg_notify('truss', '${table.id} ' || TG_OP);
+  `  IF FOUND AND ${bell} OPERATOR(pg_catalog.>) 1
+    AND ${bell} OPERATOR(pg_catalog.>) extract(epoch FROM pg_catalog.clock_timestamp()) THEN
+    PERFORM pg_catalog.pg_notify('truss', pg_catalog.concat('${table.id} ', TG_OP));
   END IF;
   RETURN NULL;`
 

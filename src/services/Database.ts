@@ -79,7 +79,9 @@ const clientOptions = (options: Omit<DatabaseOptions, "url">, server: Server, ma
   // A session of ours must read and write the same whatever the role's or the database's defaults are.
   // Plans are made while tables are small and live on when they have grown: only an index is right for both. A bitmap
   // would read all that is left of a backlog for each page of it.
+  // Nor may what others put into `public` stand in for what we call: a function that fits the arguments better would.
   startupParameters: {
+    search_path: "pg_catalog",
     timezone: "UTC",
     datestyle: "ISO, MDY",
     standard_conforming_strings: "on",

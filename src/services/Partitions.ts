@@ -1,6 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Metric } from "effect"
 import { withPartition } from "./CaptureFunctions.ts"
+import { captureLock } from "./CaptureLock.ts"
 
 /** Partitions are at most this many days wide, and about sixteen are kept whatever the time of retention is. */
 export const slotDays = (retentionDays: number): number => Math.max(1, Math.ceil(retentionDays / 14))
@@ -45,7 +46,7 @@ export class Partitions extends Context.Service<Partitions, {
       })
 
       const openNext = sql.withTransaction(Effect.gen(function*() {
-        yield* sql`SELECT pg_advisory_xact_lock(hashtext('truss.capture'))`
+        yield* captureLock(sql)
         const slot = ((yield* newest)?.slot ?? 0) + 1
         for (const parent of ["events", "attempts"]) {
           yield* sql.unsafe(`CREATE TABLE truss.${parent}_${slot} (LIKE truss.${parent} INCLUDING ALL)`)

@@ -19,7 +19,7 @@ import {
   type SelectionRules,
   typedArray
 } from "./SelectionFunctions.ts"
-import type { WatchedTable } from "./WatchedTable.ts"
+import { typeName, type WatchedTable } from "./WatchedTable.ts"
 
 /** Whether the webhook `w` has `columns` or a `filter`, and with it a function. */
 export const selects = "(w.columns IS NOT NULL OR w.filter IS NOT NULL)"
@@ -39,10 +39,11 @@ const typed = "bool,int2,int4,int8,numeric,float4,float8,text,varchar,bpchar,nam
 // A type of an extension or a user is compared as text: its operators are other people's code.
 const columnsOf = (relation: string) =>
   `(
-  SELECT json_agg(json_build_object('name', a.attname, 'declared', format_type(a.atttypid, a.atttypmod),
+  SELECT json_agg(json_build_object('name', a.attname, 'declared', ${typeName},
     'comparison', k.comparison, 'virtual', a.attgenerated = 'v', 'type', CASE k.comparison
       WHEN 'typed' THEN format('%I.%I', n.nspname, y.typname) WHEN 'json' THEN 'pg_catalog.jsonb'
       ELSE 'pg_catalog.text' END,
+    'enum_type', CASE k.comparison WHEN 'enum' THEN format('%I.%I', n.nspname, y.typname) END,
     'collation', CASE WHEN k.comparison = 'typed' AND l.collname <> 'default'
       AND has_schema_privilege(l.collnamespace, 'USAGE')
       THEN format('%I.%I', (SELECT s.nspname FROM pg_namespace s WHERE s.oid = l.collnamespace), l.collname) END)
@@ -61,9 +62,8 @@ const columnsOf = (relation: string) =>
   CROSS JOIN LATERAL (SELECT CASE
     WHEN y.typtype = 'c' OR y.typcategory = 'A' OR n.nspname = 'pg_catalog' AND y.typname IN ('json', 'jsonb')
     THEN 'json'
-    WHEN n.nspname = 'pg_catalog' AND y.typname = ANY (string_to_array('${typed}', ','))
-      OR y.typtype = 'e' AND has_schema_privilege(n.oid, 'USAGE')
-    THEN 'typed'
+    WHEN n.nspname = 'pg_catalog' AND y.typname = ANY (string_to_array('${typed}', ',')) THEN 'typed'
+    WHEN y.typtype = 'e' AND has_schema_privilege(n.oid, 'USAGE') THEN 'enum'
     ELSE 'text' END AS comparison) k
   WHERE a.attrelid = ${relation} AND a.attnum > 0 AND NOT a.attisdropped)`
 
@@ -77,6 +77,9 @@ const readColumns = (sql: PgClient.PgClient, oid: number) =>
     (rows) => rows[0]?.columns ?? []
   )
 
+// The input function alone, whatever casts there are from text.
+const inputOf = (type: string) => `(SELECT r.v FROM json_to_record(json_build_object('v', v)) AS r (v ${type}))`
+
 /** Which of these conditions have a value that PostgreSQL does not take for the column's type; by their place. */
 const unfit = Effect.fnUntraced(function*(
   sql: PgClient.PgClient,
@@ -87,7 +90,8 @@ const unfit = Effect.fnUntraced(function*(
   if (conditions.length === 0) return []
   const attempts = conditions.map(({ at, column, condition }) =>
     `BEGIN
-      PERFORM v::${column.type} FROM unnest(${typedArray(operands(condition, column), "text")}) v;
+      PERFORM ${column.enum_type === null ? `v::${column.type}` : inputOf(column.enum_type)}
+      FROM unnest(${typedArray(operands(condition, column), "text")}) v;
     EXCEPTION WHEN data_exception THEN
       unfit := unfit || ${at};
     END;`

@@ -10,10 +10,18 @@ export interface SelectableColumn {
   readonly name: string
   /** As people know it: `numeric(10,2)`. */
   readonly declared: string
-  /** `typed` compares as `type`, `json` for equality as jsonb, `text` as the text in the body. */
-  readonly comparison: "typed" | "json" | "text"
-  /** What to cast to, quoted; of a domain the type below it, so that no CHECK of other people's runs as us. */
+  /**
+   * `typed` compares as `type`, `json` for equality as jsonb, `text` as the text in the body, `enum` as that, and by the
+   * order of its labels.
+   */
+  readonly comparison: "typed" | "json" | "text" | "enum"
+  /**
+   * What to cast to, quoted: a type of PostgreSQL's own, so that no cast, CHECK or operator of other people's runs as us.
+   * Of a domain the type below it, of an enum text.
+   */
   readonly type: string
+  /** Of an enum its own type, quoted; else null. */
+  readonly enum_type: string | null
   /** Quoted; null for the database's own. */
   readonly collation: string | null
   readonly virtual: boolean
@@ -73,12 +81,22 @@ const inRow = (column: SelectableColumn) => {
   const isLeftOut = `truncated AND (now -> ${key}) IS NULL`
   return {
     value,
-    compared: column.comparison === "text" ? value : `${value}::${column.type}${collation}`,
+    compared: column.comparison === "text" || column.comparison === "enum"
+      ? value
+      : `${value}::${column.type}${collation}`,
     isThereOrLeftOut: `(${isThere} OR truncated)`,
     isLeftOut,
     differs: `((now -> ${key})::text IS DISTINCT FROM (old -> ${key})::text OR ${isLeftOut})`
   }
 }
+
+// By `enum_range` and the type's output function: a cast from or to an enum may be its owner's code.
+const enumLabels = (type: string): string =>
+  `string_to_array(array_to_string(enum_range(NULL::${type}), E'\\x01'), E'\\x01')`
+
+/** A value's place in its column's order. */
+const ranked = (value: string, { enum_type, type }: SelectableColumn): string =>
+  enum_type === null ? `${value}::${type}` : `array_position(${enumLabels(enum_type)}, ${value}::text)`
 
 const symbols = { lt: "<", lte: "<=", gt: ">", gte: ">=" } as const
 
@@ -104,7 +122,9 @@ const holds = (condition: FilterCondition, column: SelectableColumn | undefined)
     default:
       return values.length === 0 || column.comparison === "json"
         ? "false"
-        : `coalesce(${compared} ${symbols[condition.op]} ${literal(values[0]!)}::${column.type}, ${isLeftOut})`
+        : `coalesce(${column.enum_type === null ? compared : ranked(value, column)} ${symbols[condition.op]} ${
+          ranked(literal(values[0]!), column)
+        }, ${isLeftOut})`
   }
 }
 
@@ -193,7 +213,7 @@ export const faultOf = (
   if (!values.every((value) => value === undefined || isScalar(value))) {
     return { member: "value", message: `is no value of the column's type ${column.declared}` }
   }
-  if (column.comparison !== "typed") return undefined
+  if (column.comparison === "text") return undefined
   if (
     !/^pg_catalog\.float[48]$/.test(column.type) &&
     values.some((value) => Number.isInteger(value) && !Number.isSafeInteger(value))

@@ -4,7 +4,7 @@ import type { DatabaseUnavailable, InvalidParameter } from "../domain/Errors.ts"
 import type { Table, TableKind } from "../domain/Table.ts"
 import { decodeNames, encodeNames } from "./PageCursor.ts"
 import { pageRead } from "./PageRead.ts"
-import { primaryKeyOf, refusalOf, type WatchableFacts } from "./WatchedTable.ts"
+import { primaryKeyOf, refusalOf, typeName, type WatchableFacts } from "./WatchedTable.ts"
 
 /** What `GET /tables` can ask for. */
 export interface TableQuery {
@@ -61,7 +61,7 @@ const listQuery = `
     (SELECT json_build_object('name', c.oid::regclass::text, 'owner', pg_get_userbyid(c.relowner))
       FROM pg_class c WHERE c.oid = f.foreign) AS foreign,
     CASE WHEN p.relkind <> 'v' THEN f.rows::float8 END AS estimated_rows,
-    (SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+    (SELECT json_agg(json_build_object('name', a.attname, 'type', ${typeName},
         'nullable', NOT (a.attnotnull OR y.typtype = 'd' AND y.typnotnull)) ORDER BY a.attnum)
       FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
       WHERE a.attrelid = p.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,

@@ -1,12 +1,15 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
 import { TableNotWatchable } from "../domain/Errors.ts"
+import type { RoleRef } from "./CaptureFunctions.ts"
 
 /** A table as the catalog shows it now. */
 export interface WatchedTable {
   readonly oid: number
   readonly schema: string
   readonly name: string
+  /** Its owner where that is not the role that we connect as. */
+  readonly otherOwner: RoleRef | null
   /** The table itself, its partitions and inheriting children: each needs statement triggers of its own. */
   readonly relations: ReadonlyArray<{ readonly oid: number; readonly name: string }>
   /** Whether only row triggers see changes in the order in which they were made. */
@@ -27,6 +30,7 @@ interface Row {
   readonly partitioned: boolean
   readonly owned: boolean
   readonly owner: string
+  readonly other_owner: RoleRef | null
   readonly foreign_partition: string | null
   readonly relations: ReadonlyArray<{ oid: number; name: string; owned: boolean; owner: string }>
   readonly nested: boolean
@@ -39,6 +43,9 @@ interface Row {
 export const primaryKeyOf = (oid: string) =>
   `ARRAY(SELECT a.attname::text FROM pg_index x JOIN pg_attribute a ON a.attrelid = ${oid} AND a.attnum = ANY (x.indkey)
     WHERE x.indrelid = ${oid} AND x.indisprimary ORDER BY array_position(x.indkey::int2[], a.attnum))`
+
+/** A column's type as people know it, of `pg_attribute` as `a`: without the schema that they have on their path. */
+export const typeName = "regexp_replace(format_type(a.atttypid, a.atttypmod), '^public[.]', '')"
 
 // `reached` follows foreign keys that change the referencing rows: where they come back to the table, or reach a
 // table with triggers, a change can cause another one of the same table inside the same statement.
@@ -63,6 +70,8 @@ SELECT t.oid::int8::float8 AS oid, t.relkind::text AS kind, t.relpersistence = '
   t.relkind = 'p' AS partitioned,
   EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = t.oid) AS child,
   pg_has_role(t.relowner, 'USAGE') AS owned, pg_get_userbyid(t.relowner)::text AS owner,
+  CASE WHEN pg_get_userbyid(t.relowner) <> current_user
+    THEN json_build_object('oid', t.relowner::int8, 'name', pg_get_userbyid(t.relowner)) END AS other_owner,
   (SELECT min(name) FROM members WHERE relkind = 'f') AS foreign_partition,
   (SELECT json_agg(json_build_object('oid', oid::int8, 'name', name, 'owned', owned, 'owner', owner) ORDER BY oid)
     FROM members) AS relations,
@@ -152,6 +161,7 @@ export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: st
     oid: row.oid,
     schema,
     name,
+    otherOwner: row.other_owner,
     relations: row.relations,
     // A partition or child is also written through its parent, where its own statement triggers do not fire.
     rowTriggers: row.nested || row.child,

@@ -1,5 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
+import { createHash } from "node:crypto"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
 import { IdempotencyKeys } from "../../src/services/IdempotencyKeys.ts"
 import { Receiver } from "../support/Receiver.ts"
@@ -66,6 +67,21 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
         const other = yield* post("/api/webhooks", "another", input)
         assert.deepStrictEqual([other.status, other.replayed], [201, null])
         assert.strictEqual(yield* count("once"), 2)
+      }))
+
+    it.effect("leaves nothing behind by which its body could be guessed without the encryption key", () =>
+      Effect.gen(function*() {
+        const sql = yield* Application
+        const input = yield* inputFor("guessed")
+        yield* post("/api/webhooks", "guessed", { ...input, secret: "short" })
+        const [kept] = yield* sql<{ fingerprint: string; row: string }>`
+          SELECT encode(fingerprint, 'hex') AS fingerprint, i::text AS row FROM truss.idempotency i
+          WHERE key = 'guessed'`
+        const body = JSON.stringify({ ...input, secret: "short" })
+        for (const text of [body, `POST /api/webhooks\n${body}`]) {
+          assert.notInclude(kept!.row, createHash("sha256").update(text).digest("hex"))
+        }
+        assert.lengthOf(kept!.fingerprint, 64)
       }))
 
     it.effect("is refused when the key stands for another one", () =>

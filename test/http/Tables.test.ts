@@ -87,7 +87,7 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("the list of tab
       ])
       const [kind, reason] = yield* about("parts")
       assert.strictEqual(kind, "partitioned_table")
-      assert.match(reason!, /its partition parts_far is a foreign table/)
+      assert.match(reason!, /its partition public.parts_far is a foreign table/)
       assert.deepStrictEqual(yield* named("passing"), [])
     }))
 

@@ -67,7 +67,7 @@ const triggers = Effect.fnUntraced(function*(table: string, match: "is" | "begin
 const functionOf = Effect.fnUntraced(function*(table: string) {
   const sql = yield* PgClient.PgClient
   const [row] = yield* sql<{ name: string }>`SELECT tgfoid::regproc::text AS name FROM pg_trigger
-    WHERE tgrelid = ${table}::regclass AND starts_with(tgname::text, '00_truss_insert_')`
+    WHERE tgrelid = ${`public.${table}`}::regclass AND starts_with(tgname::text, '00_truss_insert_')`
   return row!.name
 })
 

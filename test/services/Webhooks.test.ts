@@ -31,7 +31,7 @@ const stored = Effect.fnUntraced(function*(id: WebhookId) {
 const triggersOn = (table: string) =>
   Effect.flatMap(PgClient.PgClient, (sql) =>
     Effect.map(
-      sql`SELECT tgname FROM pg_trigger WHERE tgrelid = ${table}::regclass AND NOT tgisinternal`,
+      sql`SELECT tgname FROM pg_trigger WHERE tgrelid = ${`public.${table}`}::regclass AND NOT tgisinternal`,
       (rows) => rows.length
     ))
 
