@@ -22,9 +22,9 @@ export default defineConfig({
       },
       {
         test: {
-          name: "security",
-          include: ["test/security/**/*.test.ts"],
-          globalSetup: ["test/support/globalSetup.ts"],
+          name: "program",
+          include: ["test/{program,security}/**/*.test.ts"],
+          globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000
         }

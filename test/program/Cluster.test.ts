@@ -2,13 +2,13 @@ import type { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { decodeAttemptId } from "../../src/domain/AttemptRef.ts"
+import { createWebhook, withDatabase } from "../e2e/Scene.ts"
+import { connect, createTables, delivered, judge, loggedDeliveries, newSeed, report, write } from "../e2e/Workload.ts"
 import { startProxy } from "../faults/Proxy.ts"
 import { TestDatabase } from "../support/Database.ts"
 import { ownPostgres } from "../support/OwnPostgres.ts"
 import { deliveryIdOf, type Endpoint, startRecorder } from "../support/Recorder.ts"
 import { freePort, type ServiceProcess, startService, waitFor } from "../support/ServiceProcess.ts"
-import { createWebhook, withDatabase } from "./Scene.ts"
-import { connect, createTables, delivered, judge, loggedDeliveries, newSeed, report, write } from "./Workload.ts"
 
 /** What a webhook has unless it is given. */
 const concurrency = 16

@@ -3,11 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schedule } from "effect"
 import { randomBytes } from "node:crypto"
 import { inject } from "vitest"
+import { withDatabase } from "../e2e/Scene.ts"
+import { connect } from "../e2e/Workload.ts"
 import { TestDatabase } from "../support/Database.ts"
 import { listen, Receiver } from "../support/Receiver.ts"
 import { startService, waitFor } from "../support/ServiceProcess.ts"
-import { withDatabase } from "./Scene.ts"
-import { connect } from "./Workload.ts"
 
 /** Like nothing else in any output. */
 const needle = () => randomBytes(24).toString("hex").slice(0, 40)

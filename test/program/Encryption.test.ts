@@ -6,11 +6,11 @@ import { join } from "node:path"
 import { openKeyFile } from "../../src/cli/KeyFile.ts"
 import { generateEncryptionKey } from "../../src/services/EncryptionKey.ts"
 import { makeSigner } from "../../src/services/Signing.ts"
+import { scene, withDatabase } from "../e2e/Scene.ts"
+import { connect, createTables, delivered } from "../e2e/Workload.ts"
 import { TestDatabase } from "../support/Database.ts"
 import { keysOf } from "../support/Encryption.ts"
 import { startService } from "../support/ServiceProcess.ts"
-import { scene, withDatabase } from "./Scene.ts"
-import { connect, createTables, delivered } from "./Workload.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "truss-key-"))),

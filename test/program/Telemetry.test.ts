@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { scene, withDatabase } from "../e2e/Scene.ts"
 import { attribute, type Collector, type Span, startCollector } from "../support/Collector.ts"
 import { deliveryIdOf } from "../support/Recorder.ts"
 import { waitFor } from "../support/ServiceProcess.ts"
-import { scene, withDatabase } from "./Scene.ts"
 
 const apiKey = `truss_sk_${"hunter2".repeat(5)}`
 

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Ref } from "effect"
 import { readdir, readlink } from "node:fs/promises"
+import { scene, withDatabase } from "../e2e/Scene.ts"
+import { delivered, report, write } from "../e2e/Workload.ts"
 import { rawClient } from "../support/RawClient.ts"
 import { waitFor } from "../support/ServiceProcess.ts"
-import { scene, withDatabase } from "./Scene.ts"
-import { delivered, report, write } from "./Workload.ts"
 
 /** Sockets that a process has open; undefined where that cannot be read. */
 const sockets = (pid: number) =>

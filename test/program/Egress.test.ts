@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { createWebhook, withDatabase } from "../e2e/Scene.ts"
+import { connect, createTables } from "../e2e/Workload.ts"
 import { TestDatabase } from "../support/Database.ts"
 import { startRecorder } from "../support/Recorder.ts"
 import { startService } from "../support/ServiceProcess.ts"
-import { createWebhook, withDatabase } from "./Scene.ts"
-import { connect, createTables } from "./Workload.ts"
 
 describe("TRUSS_EGRESS_ALLOW", () => {
   it.live("unset lets a service for this machine alone reach this machine, and no cloud's metadata", () =>
