@@ -19,7 +19,8 @@ export const WebhookHeaders = Schema.Record(Schema.String, Schema.String).check(
   const seen = new Set<string>()
   for (const [name, value] of Object.entries(headers)) {
     const fault = (issue: string) => faults.push({ path: [name], issue })
-    if (!token.test(name) || name.length > 256) fault("is not a valid header name")
+    // Not every runtime sends a header of that name: as a member of an object it is no member.
+    if (!token.test(name) || name.length > 256 || name === "__proto__") fault("is not a valid header name")
     else if (reserved.test(name)) fault("is set by Truss Webhooks itself")
     else if (seen.has(name.toLowerCase())) fault("is there twice (header names ignore case)")
     if (!fieldValue.test(value) || value.length > 4096) {

@@ -279,21 +279,21 @@ describe("a text of somebody else's", () => {
         const reply = yield* patch(body)
         if (reply.status !== 400) assert.fail(`${JSON.stringify(body)} ${reply.status} ${reply.text}`)
       }
-      // A name that JavaScript holds dear is a header like another.
-      const text = `{"headers":{"__proto__":"p","constructor":"c","toString":"t","x-a":"\u00e9"}}`
-      assert.strictEqual((yield* patch(text as never)).status, 200)
+      // Names that JavaScript's objects have of their own are headers like others, or refused.
+      const names = (text: string) => ask(service, "PATCH", `/v1/webhooks/${webhook.id}`, { headers, body: text })
+      assert.strictEqual((yield* names(`{"headers":{"__proto__":"p"}}`)).status, 400)
+      assert.strictEqual(
+        (yield* names(`{"headers":{"constructor":"c","toString":"t","__Proto__":"p","x-a":"\u00e9"}}`)).status,
+        200
+      )
       yield* sql`INSERT INTO orders VALUES (1, 'a')`
       yield* waitFor("a delivery", Effect.sync(() => endpoint.received().length === 1))
       const { rawHeaders } = endpoint.received()[0]!
-      const sent = new Map(
-        rawHeaders.flatMap((name, i) => i % 2 === 0 ? [[name.toLowerCase(), rawHeaders[i + 1]]] : [])
+      const sent = new Map(rawHeaders.flatMap((name, i) => i % 2 === 0 ? [[name, rawHeaders[i + 1]]] : []))
+      assert.deepStrictEqual(
+        ["constructor", "toString", "__Proto__", "x-a"].map((name) => sent.get(name) ?? sent.get(name.toLowerCase())),
+        ["c", "t", "p", "\u00e9"]
       )
-      assert.deepStrictEqual(["__proto__", "constructor", "tostring", "x-a"].map((name) => sent.get(name)), [
-        "p",
-        "c",
-        "t",
-        "\u00e9"
-      ])
       // Escapes of a line break stay escapes.
       assert.strictEqual((yield* patch({ url: `${endpoint.url}?a=%0d%0ax-injected:%201` })).status, 200)
       const tested = yield* ask(service, "POST", `/v1/webhooks/${webhook.id}/test`, { headers })

@@ -15,7 +15,8 @@ describe("a role that may only write to a watched table", () => {
       const scene = yield* roleScene()
       const { admin, writer } = scene
       yield* writer.unsafe("INSERT INTO orders VALUES (1, 'a')")
-      yield* delivered(scene, 1)
+      // Written after the request was answered.
+      yield* waitFor("the log", Effect.map(admin`SELECT FROM truss.attempts`, (rows) => rows.length === 1))
       const before = yield* stateOf(admin)
       const relations = yield* admin.unsafe<{ name: string; oid: string; kind: string }>(
         `SELECT relname::text AS name, oid::text, relkind::text AS kind FROM pg_class
