@@ -1,0 +1,115 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Redacted } from "effect"
+import { ApiKeys } from "../../src/services/ApiKeys.ts"
+import { KratosServer } from "../support/KratosServer.ts"
+import { Receiver } from "../support/Receiver.ts"
+import { RunningService } from "../support/RunningService.ts"
+import { Browser, noBrowser } from "./Browser.ts"
+import { act, assertClean, see, visit } from "./Visits.ts"
+
+const Required = Layer.mergeAll(
+  RunningService.layer({ http: { auth: "required", apiKey: Redacted.make(`truss_sk_${"c".repeat(43)}`) } }),
+  Receiver.layer,
+  Browser.layer
+)
+
+describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
+  it.layer(Required, { excludeTestServices: true })("with a key", (it) => {
+    it.effect("asks for it, refuses a wrong one, lets in by a right one where one wanted to go, and out again", () =>
+      Effect.gen(function*() {
+        const { key } = yield* (yield* ApiKeys).create("ada", "write")
+        const { complaints, page } = yield* visit("/webhooks")
+        const field = page.getByLabel("API key")
+        yield* act(() => page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor())
+        yield* assertClean(page, "the sign-in")
+        assert.deepStrictEqual(complaints, [])
+        yield* act(async () => {
+          await field.fill(`truss_sk_${"A".repeat(43)}`)
+          await page.getByRole("button", { name: "Sign in" }).click()
+          await see(page, "This key is not valid")
+          await field.fill(Redacted.value(key))
+          await page.getByRole("button", { name: "Sign in" }).click()
+          await page.getByRole("heading", { name: "Webhooks", exact: true }).waitFor()
+          await see(page, "ada")
+        })
+        assert.strictEqual(new URL(page.url()).pathname, "/webhooks")
+        assert.strictEqual(yield* Effect.promise(() => page.evaluate(() => document.cookie)), "")
+        yield* act(async () => {
+          await page.reload()
+          await page.getByRole("link", { name: "New webhook" }).waitFor()
+          await page.getByRole("button", { name: "Sign out" }).click()
+          await page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor()
+          await page.reload()
+          await page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor()
+        })
+      }))
+
+    it.effect("leads to the sign-in when the key is revoked meanwhile", () =>
+      Effect.gen(function*() {
+        const keys = yield* ApiKeys
+        const { id, key } = yield* keys.create("short", "write")
+        const { page } = yield* visit("/")
+        yield* act(async () => {
+          await page.getByLabel("API key").fill(Redacted.value(key))
+          await page.getByRole("button", { name: "Sign in" }).click()
+          await see(page, "No webhooks yet")
+        })
+        yield* keys.revoke(id)
+        yield* act(async () => {
+          await page.getByRole("link", { name: "Webhooks", exact: true }).click()
+          await page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor()
+        })
+      }))
+
+    it.effect("offers nothing to a reader that would be refused", () =>
+      Effect.gen(function*() {
+        const service = yield* RunningService
+        const { key } = yield* (yield* ApiKeys).create("reader", "read")
+        const { page } = yield* visit("/webhooks/new")
+        yield* act(async () => {
+          await page.getByLabel("API key").fill(Redacted.value(key))
+          await page.getByRole("button", { name: "Sign in" }).click()
+          await see(page, "You may only look")
+          await see(page, "Read only")
+        })
+        yield* assertClean(page, "a reader's page")
+        yield* act(async () => {
+          await page.goto(`${service.baseUrl}/`)
+          await see(page, "No webhooks yet")
+        })
+        for (const name of ["New webhook", "Create the first webhook"]) {
+          assert.strictEqual(yield* Effect.promise(() => page.getByRole("link", { name }).count()), 0, name)
+        }
+      }))
+  })
+
+  it.layer(KratosServer.layer)("with Ory Kratos", (it) => {
+    it.effect("goes to its login and would come back to the page, and is not sent round and round", () =>
+      Effect.gen(function*() {
+        const kratos = yield* KratosServer
+        yield* Effect.gen(function*() {
+          const { baseUrl } = yield* RunningService
+          const { page } = yield* visit("/webhooks?q=a%26b")
+          yield* act(() => page.waitForURL(/self-service\/login/))
+          const login = new URL(page.url())
+          assert.strictEqual(`${login.origin}${login.pathname}`, `${kratos.url}/self-service/login/browser`)
+          assert.strictEqual(login.searchParams.get("return_to"), `${baseUrl}/webhooks?q=a%26b`)
+          yield* act(async () => {
+            await page.goto(login.searchParams.get("return_to")!)
+            await see(page, "You came back without a session.")
+          })
+          const link = page.getByRole("link", { name: "Continue to sign in" })
+          assert.strictEqual(yield* Effect.promise(() => link.getAttribute("href")), login.href)
+          yield* assertClean(page, "back without a session")
+        }).pipe(
+          Effect.provide(
+            Layer.merge(
+              RunningService.layer({ http: { auth: "required", kratosUrl: kratos.url } }),
+              Browser.layer
+            )
+          ),
+          Effect.scoped
+        )
+      }))
+  })
+})
