@@ -171,7 +171,9 @@ const photograph = async (browser: Browser, base: string, scene: Scene) => {
       await page.goto(`${base}${path}`)
       await page.getByText(text).first().waitFor()
       await act?.(page)
-      await page.waitForFunction(() => document.querySelector(".skeleton") === null)
+      await page.waitForFunction(() =>
+        [...document.querySelectorAll(".skeleton")].every((one) => one.getBoundingClientRect().top > innerHeight)
+      )
       await page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: act === undefined })
       await page.close()
     }

@@ -94,8 +94,8 @@ const Found = ({ event }: { readonly event: EventHistory }) => {
             </ul>
           )}
       </section>
-      <section aria-labelledby="payload" className="card grid gap-3 p-4">
-        <h2 id="payload" className="text-[1.07rem] font-semibold">Payload</h2>
+      <section aria-labelledby="change" className="card grid gap-3 p-4">
+        <h2 id="change" className="text-[1.07rem] font-semibold">The change</h2>
         <Changes payload={event.payload.text} />
       </section>
     </>

@@ -34,7 +34,7 @@ const words: Readonly<Record<string, string>> = {
 const textOf = (value: unknown): string => typeof value === "string" ? value : JSON.stringify(value)
 
 const Entry = ({ entry }: { readonly entry: AuditRecord }) => (
-  <li className="grid gap-x-4 gap-y-0.5 border-t border-line px-4 py-2.5 first:border-t-0 sm:grid-cols-[12rem_1fr]">
+  <li className="grid gap-x-4 gap-y-0.5 border-t border-line px-4 py-2.5 first:border-t-0 sm:grid-cols-[14rem_1fr]">
     <span className="text-muted">
       <Time at={entry.at} />
     </span>

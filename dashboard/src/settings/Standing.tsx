@@ -65,7 +65,7 @@ const Runners = () => {
 export const Standing = () => {
   const { data: health } = useQuery(healthQuery)
   return (
-    <div className="grid items-start gap-5 lg:grid-cols-[2fr_3fr]">
+    <div className="grid items-start gap-5 lg:grid-cols-[1fr_2fr]">
       <Section title="Health">
         {health === undefined ? <Loading what="the health" lines={2} /> : (
           <dl>

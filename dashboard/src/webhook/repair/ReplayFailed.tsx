@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query"
 import { History } from "lucide-react"
 import { useState } from "react"
 import { Button } from "../../parts/Button.tsx"
-import { agoText, useNow } from "../../parts/Time.tsx"
+import { Time } from "../../parts/Time.tsx"
 import { statsQuery, type Webhook } from "../../webhooks/Queries.ts"
 import { jobsQuery, lastFailureQuery } from "./Queries.ts"
 import { ReplayDialog } from "./ReplayDialog.tsx"
@@ -22,13 +22,15 @@ const useFailedSince = (id: string): string | undefined => {
 /** Offers to send again what was given up, in two clicks. */
 export const ReplayFailed = ({ webhook }: { readonly webhook: Webhook }) => {
   const [asking, setAsking] = useState<string>()
-  const now = useNow()
   const since = useFailedSince(webhook.id)
   return (
     <>
       {since !== undefined && (
         <Button onClick={() => setAsking(since)}>
-          <History size={15} aria-hidden /> Replay failed since {agoText(Date.parse(since), now)}
+          <History size={15} aria-hidden />{" "}
+          <span>
+            Replay failed since <Time at={since} style="clock" />
+          </span>
         </Button>
       )}
       {asking !== undefined && (
