@@ -174,7 +174,8 @@ const photograph = async (browser: Browser, base: string, scene: Scene) => {
       await page.waitForFunction(() =>
         [...document.querySelectorAll(".skeleton")].every((one) => one.getBoundingClientRect().top > innerHeight)
       )
-      await page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: act === undefined })
+      const hasPanel = await page.getByRole("dialog").count() > 0
+      await page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: act === undefined && !hasPanel })
       await page.close()
     }
     await context.close()

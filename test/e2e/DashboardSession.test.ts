@@ -3,15 +3,33 @@ import { Effect, Layer, Redacted } from "effect"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
 import { KratosServer } from "../support/KratosServer.ts"
 import { Receiver } from "../support/Receiver.ts"
-import { RunningService } from "../support/RunningService.ts"
+import { run, RunningService } from "../support/RunningService.ts"
 import { Browser, noBrowser } from "./Browser.ts"
 import { act, assertClean, see, visit } from "./Visits.ts"
 
+const configured = `truss_sk_${"c".repeat(43)}`
+
 const Required = Layer.mergeAll(
-  RunningService.layer({ http: { auth: "required", apiKey: Redacted.make(`truss_sk_${"c".repeat(43)}`) } }),
+  RunningService.layer({ http: { auth: "required", apiKey: Redacted.make(configured) } }),
   Receiver.layer,
   Browser.layer
 )
+
+/** Makes a webhook as the owner of a key would. */
+const createWith = Effect.fnUntraced(function*(key: string, input: object) {
+  const { baseUrl } = yield* RunningService
+  const receiver = yield* Receiver
+  const body = JSON.stringify({ events: ["INSERT"], url: receiver.url("/read"), ...input })
+  const response = yield* Effect.promise(() =>
+    fetch(`${baseUrl}/api/webhooks`, {
+      method: "POST",
+      headers: { apikey: key, "content-type": "application/json" },
+      body
+    })
+  )
+  assert.strictEqual(response.status, 201)
+  return (yield* Effect.promise(() => response.json())) as { readonly id: string }
+})
 
 describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
   it.layer(Required, { excludeTestServices: true })("with a key", (it) => {
@@ -77,8 +95,31 @@ describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
           await page.goto(`${service.baseUrl}/`)
           await see(page, "No webhooks yet")
         })
-        for (const name of ["New webhook", "Create the first webhook"]) {
-          assert.strictEqual(yield* Effect.promise(() => page.getByRole("link", { name }).count()), 0, name)
+        const links = yield* Effect.promise(() => page.getByRole("link").allInnerTexts())
+        assert.notInclude(links.join(), "webhook")
+        yield* run("CREATE TABLE only_read (id int PRIMARY KEY)")
+        const { id } = yield* createWith(configured, { name: "only_read", table_name: "only_read" })
+        yield* run("INSERT INTO only_read VALUES (1)")
+        yield* act(async () => {
+          await page.goto(`${service.baseUrl}/webhooks/${id}`)
+          await page.getByRole("link", { name: "INSERT" }).click()
+          await see(page, "Attempts at this event")
+        })
+        const inPanel = yield* Effect.promise(() => page.getByRole("dialog").getByRole("button").allInnerTexts())
+        assert.notInclude(inPanel.join(), "Replay")
+        yield* act(() => page.keyboard.press("Escape"))
+        yield* act(() => page.getByRole("dialog").waitFor({ state: "detached" }))
+        const toggle = page.getByRole("switch", { name: "only_read is active" })
+        assert.strictEqual(yield* Effect.promise(() => toggle.isDisabled()), true)
+        for (const name of ["Send test", "More", "Replay failed since"]) {
+          assert.strictEqual(yield* Effect.promise(() => page.getByRole("button", { name }).count()), 0, name)
+        }
+        yield* act(async () => {
+          await page.goto(`${service.baseUrl}/settings`)
+          await page.getByRole("region", { name: "API keys" }).getByText("reader").waitFor()
+        })
+        for (const name of ["New key", "Revoke"]) {
+          assert.strictEqual(yield* Effect.promise(() => page.getByRole("button", { name }).count()), 0, name)
         }
       }))
   })
