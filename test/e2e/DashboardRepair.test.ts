@@ -52,7 +52,7 @@ describe.skipIf(noBrowser !== undefined)("mending in the dashboard", () => {
           await dialog.getByLabel("Change").selectOption("DELETE")
           await page.getByRole("button", { name: "Replay 30 events" }).click()
           await dialog.getByRole("progressbar", { name: "Replay" }).waitFor()
-          await see(page, "30 events are sent again")
+          await see(page, "30 events are sent")
           await dialog.getByRole("button", { name: "Cancel" }).click()
           await dialog.getByText("Cancelled").waitFor()
         })

@@ -17,7 +17,7 @@ export const Started = ({ id, job, onClose }: {
       <p role="status">
         {job.matched === 0
           ? "No event matches, so nothing is sent."
-          : `${plural(job.matched, "event")} ${job.matched === 1 ? "is" : "are"} sent again, behind live events.`}
+          : `${plural(job.matched, "event")} ${job.matched === 1 ? "is" : "are"} sent, behind live events.`}
       </p>
       {found === undefined
         ? job.matched > 0 && <div className="skeleton h-9" />
