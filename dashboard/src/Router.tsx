@@ -83,10 +83,20 @@ const edit = createRoute({
   component: lazyRouteComponent(() => import("./webhooks/form/Edit.tsx"), "Edit")
 })
 
+const eventPage = lazyRouteComponent(() => import("./events/EventPage.tsx"), "EventPage")
+const events = createRoute({ getParentRoute: () => root, path: "/events", component: eventPage })
+const event = createRoute({ getParentRoute: () => root, path: "/events/$id", component: eventPage })
+
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("./settings/SettingsPage.tsx"), "SettingsPage")
+})
+
 /** The dashboard's pages by their addresses; `dashboardPages` of the service names the same. */
 export const makeRouter = (queries: QueryClient) =>
   createRouter({
-    routeTree: root.addChildren([overview, webhooks, create, webhook, edit]),
+    routeTree: root.addChildren([overview, webhooks, create, webhook, edit, events, event, settings]),
     context: { queries },
     defaultPreload: "intent",
     defaultPendingComponent: Pending,

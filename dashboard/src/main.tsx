@@ -5,13 +5,13 @@ import { StrictMode } from "react"
 import { createRoot } from "react-dom/client"
 import { Problem } from "./api/Problem.ts"
 import { makeRouter } from "./Router.tsx"
-import { refuse, type Session, sessionQuery } from "./shell/Session.ts"
+import { sessionQuery } from "./shell/Session.ts"
 import "./styles.css"
 
-/** Any answer of 401 says that the session has ended. */
+/** Any answer of 401 says that the session has ended: how to sign in is asked anew. */
 const onError = (error: unknown) => {
   if (error instanceof Problem && error.status === 401) {
-    queries.setQueryData<Session>(sessionQuery.queryKey, refuse)
+    void queries.invalidateQueries(sessionQuery)
   }
 }
 

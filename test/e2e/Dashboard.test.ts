@@ -1,53 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import axe, { type AxeResults, type RunOptions } from "axe-core"
 import { Effect, Layer } from "effect"
 import { gzipSync } from "node:zlib"
-import type { Page } from "playwright-core"
 import { TestServer } from "../http/TestServer.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { run, RunningService } from "../support/RunningService.ts"
-import { Browser, type Look, noBrowser } from "./Browser.ts"
-
-const layer = Layer.mergeAll(RunningService.layer(), Receiver.layer, Browser.layer)
-
-/** What a person does, one after the other. */
-const act = (steps: () => Promise<void>) => Effect.promise(steps)
-
-const see = (page: Page, text: string | RegExp) => page.getByText(text).first().waitFor()
-
-/** Opens a page of the dashboard. */
-const visit = Effect.fnUntraced(function*(path: string, look?: Look) {
-  const { baseUrl } = yield* RunningService
-  const browser = yield* Browser
-  return yield* browser.open(`${baseUrl}${path}`, look)
-})
-
-/** A table of its own, and a webhook of it. */
-const watched = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {
-  const service = yield* RunningService
-  const receiver = yield* Receiver
-  yield* run(`CREATE TABLE ${table} (id bigint PRIMARY KEY, total numeric, status text)`)
-  return yield* service.create({ table_name: table, url: receiver.url(`/${table}`), ...more })
-})
-
-interface AxeResult {
-  readonly id: string
-  readonly targets: ReadonlyArray<unknown>
-}
-
-/** What axe finds against WCAG 2.2 AA on the page as it is. */
-const violations = async (page: Page): Promise<ReadonlyArray<AxeResult>> => {
-  await page.evaluate(axe.source)
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as {
-      readonly axe: { readonly run: (node: Node, options: RunOptions) => Promise<AxeResults> }
-    }
-    const { violations } = await axe.run(document, {
-      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    })
-    return violations.map(({ id, nodes }) => ({ id, targets: nodes.slice(0, 3).map(({ target }) => target) }))
-  })
-}
+import { Browser, noBrowser } from "./Browser.ts"
+import { act, assertNoBarrier, layerVisits as layer, see, violations, visit, watched } from "./Visits.ts"
 
 describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined ? "" : `: ${noBrowser}`}`, () => {
   it.layer(layer, { excludeTestServices: true })("in a browser", (it) => {
@@ -235,22 +193,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
           [`/webhooks/${webhook.id}/edit`, "What to send"],
           ["/nowhere", "There is nothing here"]
         ] as const
-        for (const look of [{ theme: "light" }, { theme: "dark" }, { theme: "light", width: 360 }] as const) {
-          for (const [path, text] of pages) {
-            yield* Effect.scoped(Effect.gen(function*() {
-              const { complaints, page } = yield* visit(path, look)
-              yield* act(() => see(page, text))
-              yield* act(() => page.waitForLoadState("load"))
-              const about = `${path} ${JSON.stringify(look)}`
-              assert.deepStrictEqual(yield* Effect.promise(() => violations(page)), [], about)
-              const over = yield* Effect.promise(() =>
-                page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
-              )
-              assert.isAtMost(over, 0, `${about} is wider than the screen`)
-              assert.deepStrictEqual(complaints.filter((text) => !text.endsWith("/nowhere")), [], about)
-            }))
-          }
-        }
+        for (const [path, text] of pages) yield* assertNoBarrier(path, text)
       }))
 
     it.effect("needs less than 250 kB, compressed, for the first view", () =>

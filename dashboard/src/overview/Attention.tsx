@@ -32,7 +32,7 @@ export const Attention = ({ webhooks }: { readonly webhooks: ReadonlyArray<Webho
                 >
                   {webhook.name}
                 </Link>
-                <span className={`inline-flex items-center gap-2 font-medium ${words[health.tone]}`}>
+                <span className={`inline-flex items-center gap-2 self-start font-medium ${words[health.tone]}`}>
                   <Dot tone={health.tone} /> {health.word}
                 </span>
                 <span className="text-muted">{health.reason}</span>

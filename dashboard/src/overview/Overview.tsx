@@ -8,6 +8,7 @@ import { Page } from "../parts/Page.tsx"
 import { Segments } from "../parts/Segments.tsx"
 import { Failed, Loading } from "../parts/States.tsx"
 import { moveFocus, onKey } from "../shell/Keys.ts"
+import { ForWriters } from "../shell/ReadOnly.tsx"
 import { LatencyChart, OutcomeChart } from "../webhook/Charts.tsx"
 import { Fact, windows } from "../webhook/Summary.tsx"
 import { First } from "../webhooks/First.tsx"
@@ -86,9 +87,11 @@ export const Overview = () => {
     <Page
       title="Overview"
       actions={
-        <Link to="/webhooks/new" className={buttonClass()}>
-          <Plus size={16} aria-hidden /> New webhook
-        </Link>
+        <ForWriters>
+          <Link to="/webhooks/new" className={buttonClass()}>
+            <Plus size={16} aria-hidden /> New webhook
+          </Link>
+        </ForWriters>
       }
     >
       {webhooks === undefined

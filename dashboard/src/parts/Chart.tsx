@@ -31,18 +31,30 @@ const stacked = (series: ReadonlyArray<Series>): ReadonlyArray<Series> =>
     )
   })).toReversed()
 
+/** A value between gaps makes no line, so it is a point. */
+const alone: uPlot.Series.Points.Filter = (plot, series) => {
+  const values = plot.data[series] ?? []
+  const isThere = (at: number) => typeof values[at] === "number"
+  return [...values.keys()].filter((at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1))
+}
+
 const draw = (element: HTMLElement, { format, kind, series, times }: Props) => {
   const style = getComputedStyle(document.documentElement)
   const colour = (token: string) => style.getPropertyValue(`--${token}`).trim()
   const font = "12px system-ui, sans-serif"
   const axis = { stroke: colour("muted"), font, ticks: { show: false } }
   const drawn = kind === "bars" ? stacked(series) : series
+  // The last bucket is as wide as the others: what happens just now would be cut off.
+  const bucket = (times[1] ?? 0) - (times[0] ?? 0)
   const options: uPlot.Options = {
     width: element.clientWidth,
     height,
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, points: { show: kind === "lines" } },
-    scales: { x: { time: true }, y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    scales: {
+      x: { time: true, range: (_plot, from, to) => [from, to + bucket] },
+      y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] }
+    },
     axes: [
       { ...axis, grid: { show: false } },
       {
@@ -58,7 +70,7 @@ const draw = (element: HTMLElement, { format, kind, series, times }: Props) => {
         label,
         stroke: colour(token),
         width: kind === "bars" ? 0 : 1.6,
-        points: { show: false },
+        points: kind === "bars" ? { show: false } : { show: true, size: 5, fill: colour(token), filter: alone },
         spanGaps: false,
         ...(kind === "bars" && { fill: colour(token), paths: uPlot.paths.bars!({ size: [0.75, 28], align: 1 }) })
       }))

@@ -1,9 +1,9 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query"
 import { Link, Outlet } from "@tanstack/react-router"
-import { BookOpen, LayoutDashboard, LogOut, Webhook } from "lucide-react"
-import { tellFailure, Toasts } from "../parts/Toasts.tsx"
+import { BookOpen, LayoutDashboard, LogOut, ScanSearch, Settings, Webhook } from "lucide-react"
+import { tellFailure, Toasts, toasts } from "../parts/Toasts.tsx"
 import { Banner } from "./Banner.tsx"
-import { ended, type Session, sessionQuery, signOut } from "./Session.ts"
+import { type Session, sessionQuery, signOut } from "./Session.ts"
 import { Shortcuts } from "./Shortcuts.tsx"
 import { SignIn } from "./SignIn.tsx"
 import { ThemeMenu } from "./ThemeMenu.tsx"
@@ -14,13 +14,19 @@ const item = "flex h-9 items-center gap-2 rounded-md px-2.5 font-medium text-mut
 const Nav = () => (
   <nav aria-label="Pages" className="flex items-center gap-0.5">
     <Link to="/" className={item} activeOptions={{ exact: true, includeSearch: false }} aria-label="Overview">
-      <LayoutDashboard size={16} aria-hidden /> <span className="hidden sm:inline">Overview</span>
+      <LayoutDashboard size={16} aria-hidden /> <span className="hidden md:inline">Overview</span>
     </Link>
     <Link to="/webhooks" className={item} activeOptions={{ includeSearch: false }} aria-label="Webhooks">
-      <Webhook size={16} aria-hidden /> <span className="hidden sm:inline">Webhooks</span>
+      <Webhook size={16} aria-hidden /> <span className="hidden md:inline">Webhooks</span>
+    </Link>
+    <Link to="/events" className={item} activeOptions={{ includeSearch: false }} aria-label="Events">
+      <ScanSearch size={16} aria-hidden /> <span className="hidden md:inline">Events</span>
+    </Link>
+    <Link to="/settings" className={item} aria-label="Settings">
+      <Settings size={16} aria-hidden /> <span className="hidden md:inline">Settings</span>
     </Link>
     <a href="/docs" className={item} aria-label="API reference">
-      <BookOpen size={16} aria-hidden /> <span className="hidden sm:inline">API</span>
+      <BookOpen size={16} aria-hidden /> <span className="hidden md:inline">API</span>
     </a>
   </nav>
 )
@@ -29,13 +35,21 @@ const Who = ({ session }: { readonly session: Session }) => {
   const queries = useQueryClient()
   const leave = useMutation({
     mutationFn: signOut,
-    onSuccess: () => queries.setQueryData(sessionQuery.queryKey, ended(session)),
+    onSuccess: async () => {
+      const { principal } = await queries.fetchQuery({ ...sessionQuery, staleTime: 0 })
+      if (principal === null) return queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== "session" })
+      // A session of Ory Kratos belongs to all that is behind it: it ends there.
+      toasts.add({
+        title: `You are still signed in as ${principal.name}`,
+        description: "That session is Ory Kratos's: sign out there."
+      })
+    },
     onError: tellFailure("You are still signed in")
   })
   if (session.mode === "open") {
     return (
       <span
-        className="hidden rounded-md border border-line px-2 py-1 text-[0.9rem] text-muted md:inline"
+        className="hidden rounded-md border border-line px-2 py-1 text-[0.9rem] whitespace-nowrap text-muted lg:inline"
         title="No sign-in: whoever uses this machine may change everything (TRUSS_AUTH=open)"
       >
         Open on this machine
@@ -44,7 +58,15 @@ const Who = ({ session }: { readonly session: Session }) => {
   }
   return (
     <>
-      <span className="hidden max-w-40 truncate text-muted md:inline">{session.principal?.name}</span>
+      {session.principal?.scope === "read" && (
+        <span
+          className="rounded-md border border-line px-2 py-1 text-[0.9rem] whitespace-nowrap text-muted"
+          title="Signed in with a key of the scope read: nothing can be changed"
+        >
+          Read only
+        </span>
+      )}
+      <span className="hidden max-w-40 truncate text-muted md:inline" title="Signed in">{session.principal?.name}</span>
       <button
         type="button"
         aria-label="Sign out"
@@ -60,10 +82,8 @@ const Who = ({ session }: { readonly session: Session }) => {
 
 /** What surrounds every page. */
 export const Shell = () => {
-  const { data: session } = useQuery(sessionQuery)
-  if (session !== undefined && session.mode !== "open" && session.principal === null) {
-    return <SignIn session={session} />
-  }
+  const { data: session, isPending } = useQuery(sessionQuery)
+  if (session?.principal === null) return <SignIn session={session} />
   return (
     <>
       <a
@@ -80,7 +100,7 @@ export const Shell = () => {
             className="flex items-center gap-2.5 rounded font-semibold tracking-tight"
           >
             <img src="/favicon.svg" alt="" width="24" height="24" />
-            <span className="hidden lg:inline">Truss Webhooks</span>
+            <span className="hidden xl:inline">Truss Webhooks</span>
           </Link>
           <Nav />
           <div className="ml-auto flex items-center gap-1.5">
@@ -92,7 +112,7 @@ export const Shell = () => {
       </header>
       <Banner />
       <main id="main" tabIndex={-1} className="outline-none">
-        <Outlet />
+        {!isPending && <Outlet />}
       </main>
       <Toasts />
     </>

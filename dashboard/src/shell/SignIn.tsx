@@ -9,9 +9,6 @@ import { type Session, signIn } from "./Session.ts"
 const faultOf = (error: unknown): string | undefined => {
   if (error === null) return undefined
   if (error instanceof Problem && error.status === 401) return "This key is not valid: it may have been revoked"
-  if (error instanceof Problem && error.status === 404) {
-    return "This service has no sign-in for browsers: use the REST API with the key"
-  }
   return error instanceof Error ? error.message : String(error)
 }
 
@@ -53,20 +50,41 @@ const KeyForm = () => {
   )
 }
 
-/** Only a web address is followed, whatever the answer says. */
-const webAddress = (text: string | null): string | undefined => {
-  const url = text === null ? null : URL.parse(text, location.href)
-  return url !== null && /^https?:$/.test(url.protocol) ? url.href : undefined
+/** The login that comes back here. Only a web address is followed, whatever the answer says. */
+const loginOf = ({ login_url }: Session): string | undefined => {
+  const url = login_url === null ? null : URL.parse(login_url, location.href)
+  if (url === null || !/^https?:$/.test(url.protocol)) return undefined
+  url.searchParams.set("return_to", location.href)
+  return url.href
 }
 
+/** Who comes back as a stranger is not sent round and round. */
+const sentAt = "truss-sent-to-login"
+const soonMs = 15_000
+
 const Elsewhere = ({ url }: { readonly url: string }) => {
-  useEffect(() => location.assign(url), [url])
-  return <a className={buttonClass("primary")} href={url}>Continue to sign in</a>
+  const [goes] = useState(() => Date.now() - Number(sessionStorage.getItem(sentAt)) > soonMs)
+  useEffect(() => {
+    if (!goes) return
+    sessionStorage.setItem(sentAt, String(Date.now()))
+    location.assign(url)
+  }, [goes, url])
+  return (
+    <>
+      {!goes && (
+        <p role="alert" className="text-muted">
+          You came back without a session. If you did sign in, the cookie of Ory Kratos does not reach this host: its
+          cookies' domain has to cover both.
+        </p>
+      )}
+      <a className={buttonClass("primary")} href={url}>Continue to sign in</a>
+    </>
+  )
 }
 
 /** What whoever is not signed in sees. */
 export const SignIn = ({ session }: { readonly session: Session }) => {
-  const login = session.mode === "kratos" ? webAddress(session.login_url) : undefined
+  const login = loginOf(session)
   return (
     <main className="grid min-h-dvh place-items-center p-4">
       <div className="card grid w-[min(26rem,100%)] gap-5 p-7">

@@ -18,10 +18,10 @@ const Rows = ({ after, before }: { readonly before: JsonNode; readonly after: Js
       role="region"
       aria-label="Old and new row"
     >
-      <table className="w-full min-w-[30rem] table-fixed border-collapse text-left">
+      <table className="w-full min-w-[20rem] table-fixed border-collapse text-left">
         <thead>
           <tr className="border-b border-line text-[0.9rem] text-muted">
-            <th scope="col" className="w-[22%] px-3 py-1.5 font-normal">Column</th>
+            <th scope="col" className="w-[28%] px-3 sm:w-[22%] py-1.5 font-normal">Column</th>
             <th scope="col" className="px-3 py-1.5 font-normal">Before</th>
             <th scope="col" className="px-3 py-1.5 font-normal">After</th>
           </tr>

@@ -10,6 +10,7 @@ import { milliseconds } from "../parts/Numbers.ts"
 import { Failed, Loading } from "../parts/States.tsx"
 import { Time } from "../parts/Time.tsx"
 import { tellFailure } from "../parts/Toasts.tsx"
+import { ForWriters } from "../shell/ReadOnly.tsx"
 import type { Webhook } from "../webhooks/Queries.ts"
 import { Answer } from "./Answer.tsx"
 import { Changes } from "./Changes.tsx"
@@ -49,7 +50,14 @@ const Facts = ({ entry }: { readonly entry: LogEntry }) => (
     <div className="min-w-0">
       <dt>Event</dt>
       <dd className="flex items-center gap-1 font-mono break-all">
-        {entry.event_id}
+        <Link
+          to="/events/$id"
+          params={{ id: entry.event_id }}
+          title="What became of it, for each webhook"
+          className="text-accent underline underline-offset-4"
+        >
+          {entry.event_id}
+        </Link>
         <Copy text={entry.event_id} label="Copy the event's id" />
       </dd>
     </div>
@@ -137,9 +145,11 @@ const Body = ({ entry, webhook }: { readonly entry: LogEntry; readonly webhook: 
         <div className="min-w-0 flex-1">
           <Facts entry={entry} />
         </div>
-        <Button look="primary" busy={replay.isPending} onClick={() => replay.mutate()}>
-          <RotateCcw size={15} aria-hidden /> {replay.isPending ? "Waiting for the answer" : "Replay"}
-        </Button>
+        <ForWriters>
+          <Button look="primary" busy={replay.isPending} onClick={() => replay.mutate()}>
+            <RotateCcw size={15} aria-hidden /> {replay.isPending ? "Waiting for the answer" : "Replay"}
+          </Button>
+        </ForWriters>
       </div>
       {entry.replay_of !== null
         ? (

@@ -1,18 +1,11 @@
 import { useNavigate } from "@tanstack/react-router"
 import { X } from "lucide-react"
 import { Button } from "../parts/Button.tsx"
+import { localTime, utcTime } from "../parts/LocalTime.ts"
 import type { LogSearch } from "./LogSearch.ts"
 
 const outcomes = [["success", "Succeeded"], ["retrying", "To be retried"], ["failed", "Failed"]] as const
 const types = ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "TEST"] as const
-
-/** The local time that a field of a browser takes, of one in UTC. */
-const localTime = (iso: string | undefined): string => {
-  const date = iso === undefined ? undefined : new Date(iso)
-  if (date === undefined || Number.isNaN(date.getTime())) return ""
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
-}
-const utcTime = (local: string): string | undefined => local === "" ? undefined : new Date(local).toISOString()
 
 /** What narrows the log down, in the address. */
 export const LogFilters = ({ search }: { readonly search: LogSearch }) => {

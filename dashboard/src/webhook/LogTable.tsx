@@ -4,7 +4,7 @@ import { useVirtualizer } from "@tanstack/react-virtual"
 import { type RefObject, useEffect } from "react"
 import { Badge } from "../parts/Badge.tsx"
 import { milliseconds } from "../parts/Numbers.ts"
-import { Time } from "../parts/Time.tsx"
+import { Time, useNow } from "../parts/Time.tsx"
 import { moveFocus, onKey } from "../shell/Keys.ts"
 import type { LogEntry } from "./Deliveries.ts"
 import { Result } from "./Result.tsx"
@@ -13,6 +13,15 @@ const features = tableFeatures({})
 const column = createColumnHelper<typeof features, LogEntry>()
 
 const outcomeWords = { success: "Delivered", retrying: "To be retried", failed: "Given up" } as const
+
+/** When it is tried again, until then. */
+const Due = ({ at }: { readonly at: string }) =>
+  Date.parse(at) <= useNow() ? null : (
+    <>
+      {" "}
+      <Time at={at} style="ago" />
+    </>
+  )
 
 const columns = column.columns([
   column.display({ id: "result", header: "Answer", cell: ({ row }) => <Result of={row.original} /> }),
@@ -40,12 +49,7 @@ const columns = column.columns([
     cell: ({ row: { original: entry } }) => (
       <span className="text-muted">
         {outcomeWords[entry.outcome]}
-        {entry.next_attempt_at !== null && (
-          <>
-            {" "}
-            <Time at={entry.next_attempt_at} style="ago" />
-          </>
-        )}
+        {entry.next_attempt_at !== null && <Due at={entry.next_attempt_at} />}
       </span>
     )
   }),

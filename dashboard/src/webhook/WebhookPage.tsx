@@ -8,6 +8,8 @@ import { Page } from "../parts/Page.tsx"
 import { Empty, Failed, Loading } from "../parts/States.tsx"
 import { Time } from "../parts/Time.tsx"
 import { Toggle } from "../parts/Toggle.tsx"
+import { ForWriters } from "../shell/ReadOnly.tsx"
+import { useMayChange } from "../shell/Session.ts"
 import { healthOf } from "../webhooks/Health.ts"
 import { type Webhook, webhookQuery } from "../webhooks/Queries.ts"
 import { useSwitching } from "../webhooks/Switching.ts"
@@ -15,8 +17,11 @@ import { filtersOf } from "./Deliveries.ts"
 import { Details } from "./Details.tsx"
 import { Log } from "./Log.tsx"
 import { MoreMenu } from "./MoreMenu.tsx"
+import { Jobs } from "./repair/Jobs.tsx"
+import { ReplayFailed } from "./repair/ReplayFailed.tsx"
 import { Summary } from "./Summary.tsx"
 import { TestDialog } from "./TestDialog.tsx"
+import { Verify } from "./Verify.tsx"
 
 const strips = {
   good: "bg-good-soft text-good",
@@ -42,25 +47,28 @@ const Heading = ({ webhook }: { readonly webhook: Webhook }) => (
 const HealthStrip = ({ webhook }: { readonly webhook: Webhook }) => {
   const health = healthOf(webhook)
   return (
-    <p role="status" className={`flex items-start gap-2.5 rounded-lg px-4 py-2.5 ${strips[health.tone]}`}>
-      <span className="flex h-[1.5em] items-center">
-        <Dot tone={health.tone} />
-      </span>
-      <span>
-        <strong className="font-semibold">{health.word}.</strong> {health.reason}
+    <div
+      className={`flex flex-wrap items-center gap-x-4 gap-y-2 rounded-lg px-4 py-2.5 ${strips[health.tone]}`}
+    >
+      <p role="status" className="min-w-0 flex-[1_1_20rem]">
+        <Dot tone={health.tone} /> <strong className="font-semibold">{health.word}.</strong> {health.reason}
         {webhook.next_probe_at !== null && webhook.active && (
           <>
             {" "}The next probe goes out <Time at={webhook.next_probe_at} style="ago" />.
           </>
         )}
-      </span>
-    </p>
+      </p>
+      <ForWriters>
+        <ReplayFailed webhook={webhook} />
+      </ForWriters>
+    </div>
   )
 }
 
 const Loaded = ({ webhook }: { readonly webhook: Webhook }) => {
   const search = useSearch({ from: "/webhooks/$id" })
   const switching = useSwitching()
+  const mayChange = useMayChange()
   return (
     <Page
       title={webhook.name}
@@ -72,20 +80,25 @@ const Loaded = ({ webhook }: { readonly webhook: Webhook }) => {
             <Toggle
               label={`${webhook.name} is active`}
               checked={webhook.active}
+              disabled={!mayChange}
               onChange={(active) => switching.mutate({ webhook, active })}
             />
           </label>
-          <TestDialog webhook={webhook} />
-          <Link to="/webhooks/$id/edit" params={{ id: webhook.id }} className={buttonClass()}>
-            <Pencil size={15} aria-hidden /> Edit
-          </Link>
-          <MoreMenu webhook={webhook} />
+          <ForWriters>
+            <TestDialog webhook={webhook} />
+            <Link to="/webhooks/$id/edit" params={{ id: webhook.id }} className={buttonClass()}>
+              <Pencil size={15} aria-hidden /> Edit
+            </Link>
+            <MoreMenu webhook={webhook} />
+          </ForWriters>
         </>
       }
     >
       <HealthStrip webhook={webhook} />
       <Summary webhook={webhook} />
+      <Jobs id={webhook.id} />
       <Log key={JSON.stringify(filtersOf(search))} id={webhook.id} search={search} />
+      <Verify webhook={webhook} />
       <Details logId={search.delivery} webhook={webhook} />
     </Page>
   )

@@ -2,6 +2,7 @@ import { Link } from "@tanstack/react-router"
 import { Plus, Webhook } from "lucide-react"
 import { buttonClass } from "../parts/Button.tsx"
 import { Empty } from "../parts/States.tsx"
+import { ForWriters } from "../shell/ReadOnly.tsx"
 
 const steps = [
   ["Choose a table", "and the changes that matter: inserts, updates of some columns, rows that match a filter."],
@@ -15,9 +16,11 @@ export const First = () => (
     title="No webhooks yet"
     icon={<Webhook size={30} />}
     action={
-      <Link to="/webhooks/new" className={buttonClass("primary")}>
-        <Plus size={16} aria-hidden /> Create the first webhook
-      </Link>
+      <ForWriters>
+        <Link to="/webhooks/new" className={buttonClass("primary")}>
+          <Plus size={16} aria-hidden /> Create the first webhook
+        </Link>
+      </ForWriters>
     }
   >
     <p>A webhook tells another program about every change of a table, within milliseconds of its commit.</p>

@@ -6,6 +6,7 @@ import { Button, buttonClass } from "../parts/Button.tsx"
 import { Page } from "../parts/Page.tsx"
 import { Empty, Failed, Loading } from "../parts/States.tsx"
 import { moveFocus, onKey } from "../shell/Keys.ts"
+import { ForWriters } from "../shell/ReadOnly.tsx"
 import { Filters } from "./Filters.tsx"
 import { First } from "./First.tsx"
 import type { ListSearch } from "./ListSearch.ts"
@@ -69,9 +70,11 @@ export const List = () => {
     <Page
       title="Webhooks"
       actions={
-        <Link to="/webhooks/new" className={buttonClass("primary")}>
-          <Plus size={16} aria-hidden /> New webhook
-        </Link>
+        <ForWriters>
+          <Link to="/webhooks/new" className={buttonClass("primary")}>
+            <Plus size={16} aria-hidden /> New webhook
+          </Link>
+        </ForWriters>
       }
     >
       {(isFiltered(search) || (shown !== undefined && shown.length > 0)) && <Filters search={search} />}

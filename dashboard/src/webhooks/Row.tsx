@@ -3,6 +3,7 @@ import { Dot } from "../parts/Badge.tsx"
 import { compact, count } from "../parts/Numbers.ts"
 import { Time } from "../parts/Time.tsx"
 import { Toggle } from "../parts/Toggle.tsx"
+import { useMayChange } from "../shell/Session.ts"
 import { healthOf } from "./Health.ts"
 import type { Webhook } from "./Queries.ts"
 import { Sparkline } from "./Sparkline.tsx"
@@ -26,6 +27,7 @@ export const rowGrid = "xl:grid-cols-[minmax(14rem,1.5fr)_minmax(13rem,1.35fr)_1
 /** One webhook at a glance. The whole row leads to it. */
 export const Row = ({ webhook }: { readonly webhook: Webhook }) => {
   const switching = useSwitching()
+  const mayChange = useMayChange()
   const health = healthOf(webhook)
   return (
     <li
@@ -48,6 +50,7 @@ export const Row = ({ webhook }: { readonly webhook: Webhook }) => {
         <Toggle
           label={`${webhook.name} is active`}
           checked={webhook.active}
+          disabled={!mayChange}
           onChange={(active) => switching.mutate({ webhook, active })}
         />
       </div>

@@ -7,6 +7,7 @@ import { Button } from "../../parts/Button.tsx"
 import { Copy } from "../../parts/Copy.tsx"
 import { Modal } from "../../parts/Modal.tsx"
 import { Page } from "../../parts/Page.tsx"
+import { WritersPage } from "../../shell/ReadOnly.tsx"
 import type { Webhook } from "../Queries.ts"
 import { bodyOf, type Draft, emptyDraft, faultAt } from "./Draft.ts"
 import { Form } from "./Form.tsx"
@@ -31,8 +32,7 @@ const Created = ({ onDone, secret, webhook }: {
   </Modal>
 )
 
-/** Makes a webhook. */
-export const Create = () => {
+const New = () => {
   const navigate = useNavigate()
   const queries = useQueryClient()
   const [secret, setSecret] = useState(newSecret)
@@ -69,3 +69,10 @@ export const Create = () => {
     </Page>
   )
 }
+
+/** Makes a webhook. */
+export const Create = () => (
+  <WritersPage title="New webhook">
+    <New />
+  </WritersPage>
+)

@@ -7,6 +7,7 @@ import { Button } from "../../parts/Button.tsx"
 import { Page } from "../../parts/Page.tsx"
 import { Failed, Loading } from "../../parts/States.tsx"
 import { toasts } from "../../parts/Toasts.tsx"
+import { WritersPage } from "../../shell/ReadOnly.tsx"
 import { type Webhook, webhookQuery } from "../Queries.ts"
 import { type Draft, draftOf, patchOf } from "./Draft.ts"
 import { Form } from "./Form.tsx"
@@ -82,8 +83,7 @@ const Loaded = ({ before, onReload, tag }: {
   )
 }
 
-/** Changes a webhook; what it was when the form opened decides what a save may replace. */
-export const Edit = () => {
+const Found = () => {
   const { id } = useParams({ from: "/webhooks/$id/edit" })
   const [round, setRound] = useState(0)
   const found = useQuery({
@@ -111,3 +111,10 @@ export const Edit = () => {
     </Page>
   )
 }
+
+/** Changes a webhook; what it was when the form opened decides what a save may replace. */
+export const Edit = () => (
+  <WritersPage title="Edit webhook">
+    <Found />
+  </WritersPage>
+)
