@@ -3,7 +3,7 @@ import axe, { type AxeResults, type RunOptions } from "axe-core"
 import { Effect, Layer } from "effect"
 import type { Page } from "playwright-core"
 import { Receiver } from "../support/Receiver.ts"
-import { run, RunningService } from "../support/RunningService.ts"
+import { run, RunningService, until } from "../support/RunningService.ts"
 import { Browser, type Look } from "./Browser.ts"
 
 /** A service that is open, receivers and a browser. */
@@ -18,6 +18,12 @@ export const see = (page: Page, text: string | RegExp) => page.getByText(text).f
 export const visit = Effect.fnUntraced(function*(path: string, look?: Look) {
   const { baseUrl } = yield* RunningService
   const browser = yield* Browser
+  // Until then the page rightly says that it is not.
+  yield* until(
+    "the service is ready",
+    Effect.promise(() => fetch(`${baseUrl}/health/ready`)),
+    ({ status }) => status === 200
+  )
   return yield* browser.open(`${baseUrl}${path}`, look)
 })
 
