@@ -23,7 +23,7 @@ export default defineConfig({
       {
         test: {
           name: "program",
-          include: ["test/{program,security}/**/*.test.ts"],
+          include: ["test/{program,security,browser,examples}/**/*.test.ts"],
           globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000
@@ -32,7 +32,7 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
-          include: ["test/{e2e,examples}/**/*.test.ts"],
+          include: ["test/e2e/**/*.test.ts"],
           globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000
