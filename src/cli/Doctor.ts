@@ -42,7 +42,7 @@ const todoOf = (error: SqlError.SqlError): string => {
   const reason = reasonOf(error)
   if (reason.includes("unsupported startup parameter")) {
     return "let the pooler pass over what it does not know: ignore_startup_parameters = enable_seqscan, " +
-      "enable_bitmapscan, jit in pgbouncer.ini"
+      "enable_bitmapscan, jit, search_path in pgbouncer.ini"
   }
   switch (sqlState(error)) {
     case "28P01":

@@ -158,7 +158,7 @@ describe("doctor, on the way to the database", () => {
             /ignore_startup_parameters/
           )
           const DATABASE_URL = yield* pgBouncer(url, [
-            "ignore_startup_parameters = enable_seqscan, enable_bitmapscan, jit"
+            "ignore_startup_parameters = enable_seqscan, enable_bitmapscan, jit, search_path"
           ])
           const found = yield* doctor({ DATABASE_URL })
           assertFails(found, "prepared statements", /does not keep them/, /DATABASE_PREPARE=false/)
@@ -266,7 +266,7 @@ describe("doctor, in the database", () => {
           yield* exec(url, "CREATE TABLE orders (id int PRIMARY KEY)")
           const fresh = yield* doctor({ DATABASE_URL })
           assertFails(fresh, "privileges", /may not make the schema/, /GRANT CREATE ON DATABASE/)
-          assertFails(fresh, "privileges", /owns none of the tables here \(orders of /, /GRANT ".*" TO/)
+          assertFails(fresh, "privileges", /owns none of the tables here \(public\.orders of /, /GRANT ".*" TO/)
           yield* program(["migrate"], { DATABASE_URL: url })
           assertFails(yield* doctor({ DATABASE_URL }), "privileges", /belong to the role/, /connect as /)
         }))

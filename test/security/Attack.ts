@@ -154,8 +154,7 @@ export const stateOf = Effect.fnUntraced(function*(admin: PgClient.PgClient) {
     UNION ALL SELECT 'relation ' || oid::regclass::text FROM pg_class
       WHERE relnamespace IN ('truss'::regnamespace, 'public'::regnamespace)
     UNION ALL SELECT 'trigger ' || tgname || tgrelid::regclass::text FROM pg_trigger
-    UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE pg_has_role(current_user, oid, 'MEMBER') AND rolsuper
-    UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE NOT starts_with(nspname, 'pg_')
+        UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE NOT starts_with(nspname, 'pg_')
     ORDER BY 1`
   state["catalog"] = JSON.stringify(catalog)
   return state
