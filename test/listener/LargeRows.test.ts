@@ -1,5 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import { isMainThread } from "node:worker_threads"
 import { Receiver } from "../support/Receiver.ts"
 import { Application, RunningService } from "../support/RunningService.ts"
 
@@ -20,7 +21,8 @@ it.layer(layer, { excludeTestServices: true })("a row of 100 MB", (it) => {
       const bodies = requests.map(({ body }) => body).toSorted((a, b) => Number(a.row!["id"]) - Number(b.row!["id"]))
       assert.deepInclude(bodies[0], { row: { id: 1 }, old_row: null, truncated: true })
       assert.deepInclude(bodies[1], { row: { id: 2, content: "small" }, old_row: null })
-      assert.isBelow((process.memoryUsage().rss - before) / 1048576, megabytes)
+      // On Bun the process is that of other tests, too.
+      if (isMainThread) assert.isBelow((process.memoryUsage().rss - before) / 1048576, megabytes)
       assert.lengthOf(yield* service.log(webhook.id, 2), 2)
     }))
 })

@@ -85,7 +85,7 @@ describe("uninstall", () => {
         const listed = yield* run(["uninstall"], { DATABASE_URL })
         assert.strictEqual(listed.code, 2)
         assert.match(listed.stderr, /^truss-webhooks: nothing was removed\. .* add --yes to remove them\n$/)
-        assert.match(listed.stdout, /^trigger 00_truss_insert_1 on orders$/m)
+        assert.match(listed.stdout, /^trigger 00_truss_insert_1 on public\.orders$/m)
         assert.match(listed.stdout, /^table truss\.webhooks$/m)
         assert.notInclude(listed.stdout, "stamp")
         assert.strictEqual(yield* withSql(DATABASE_URL, schemaText), between)
@@ -164,7 +164,7 @@ describe("uninstall", () => {
         yield* refusal(
           "CREATE VIEW public.attempts AS SELECT * FROM truss.attempts",
           "DROP VIEW public.attempts",
-          /view attempts depends on table truss\.attempts.*Nothing was removed/
+          /view public\.attempts depends on table truss\.attempts.*Nothing was removed/
         )
         yield* refusal(
           "CREATE TABLE truss.notes (id int)",
