@@ -15,7 +15,7 @@ const made: ReadonlyArray<readonly [kind: string, name: RegExp]> = [
         "|incarnation|events|attempts|encryption_keys|sessions|cluster_runners|cluster_shards)$"
     )
   ],
-  ["function", /^(only|without|capture_[0-9]+_[a-z]+|select_[0-9a-f]{32})$/],
+  ["function", /^(only|without|capture_[0-9]+_(?:[a-z]+|json_[0-9]+)|select_[0-9a-f]{32})$/],
   ["sequence", /^(bell|event_seq|attempt_seq)$/],
   ["type", /^(event_type|outcome)$/]
 ]
@@ -145,5 +145,6 @@ export const uninstall = Effect.fn("Uninstall.run")(function*(options: { readonl
     for (const statement of statementsOf(installed)) yield* sql.unsafe(statement)
     return installed
   })
+  if ((yield* findInstalled()) === undefined) return undefined
   return yield* withTriggerLock(sql, "A watched table or the schema truss", transaction)
 }, Effect.catchIf(SqlError.isSqlError, refused))

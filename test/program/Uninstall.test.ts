@@ -99,10 +99,11 @@ describe("uninstall", () => {
         assert.deepStrictEqual(rows, { n: 2 })
 
         const again = yield* run(["uninstall", "--yes"], { DATABASE_URL })
-        assert.strictEqual(again.code, 0)
+        assert.strictEqual(again.code, 0, again.stderr)
         assert.match(again.stdout, /not installed in this database/)
         // And it can come back.
-        assert.strictEqual((yield* run(["migrate"], { DATABASE_URL })).code, 0)
+        const back = yield* run(["migrate"], { DATABASE_URL })
+        assert.strictEqual(back.code, 0, back.stderr)
       })
     ))
 
