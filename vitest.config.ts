@@ -24,6 +24,8 @@ export default defineConfig({
         test: {
           name: "program",
           include: ["test/{program,security,browser,examples}/**/*.test.ts"],
+          // Dozens of processes on two cores: what fails once is said, and fails the run when it fails again.
+          retry: 1,
           globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000
@@ -33,6 +35,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          retry: 1,
           globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
           testTimeout: 120_000,
           hookTimeout: 60_000
