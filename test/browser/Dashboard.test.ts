@@ -15,7 +15,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
         yield* act(async () => {
           await see(page, "No webhooks yet")
           await page.getByRole("link", { name: "Create the first webhook" }).click()
-          await page.getByRole("heading", { name: "New webhook" }).waitFor()
+          await page.getByRole("heading", { name: "New webhook", exact: true }).waitFor()
         })
         assert.deepStrictEqual(complaints, [])
       }))
@@ -60,7 +60,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
           await page.getByRole("button", { name: "Create the webhook" }).click()
           await page.getByRole("dialog").getByText(secret).waitFor()
           await page.getByRole("button", { name: "I have it" }).click()
-          await page.getByRole("heading", { name: "Paid orders" }).waitFor()
+          await page.getByRole("heading", { name: "Paid orders", exact: true }).waitFor()
         })
         const created = yield* service.get(new URL(page.url()).pathname.split("/")[2]!)
         assert.deepStrictEqual([created.has_secret, created.concurrency], [true, 4])
@@ -93,7 +93,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
           await page.getByRole("link", { name: "INSERT" }).click()
           await panel.getByText("closed for today").waitFor()
           await panel.getByRole("button", { name: "Replay" }).click()
-          await panel.getByRole("heading", { name: "Original and replay" }).waitFor()
+          await panel.getByRole("heading", { name: "Original and replay", exact: true }).waitFor()
           await panel.getByText("thank you").waitFor()
           await panel.getByText("closed for today").waitFor()
         })
@@ -158,7 +158,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
         assert.strictEqual((yield* service.get(webhook.id)).name, "edited")
         yield* act(async () => {
           await page.getByRole("button", { name: "Save mine" }).click()
-          await page.getByRole("heading", { name: "mine" }).waitFor()
+          await page.getByRole("heading", { name: "mine", exact: true }).waitFor()
         })
         const saved = yield* service.get(webhook.id)
         assert.deepStrictEqual([saved.name, saved.timeout_ms, saved.headers["x-tenant"]], ["mine", 5_000, "***"])
@@ -223,7 +223,7 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
           const browser = yield* Browser
           for (const path of ["/", "/webhooks", "/webhooks/new"]) {
             const { page } = yield* browser.open(`http://localhost:${port}${path}`)
-            yield* act(() => page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor())
+            yield* act(() => page.getByRole("heading", { name: "Sign in to Truss Webhooks", exact: true }).waitFor())
             assert.deepStrictEqual(yield* Effect.promise(() => violations(page)), [], path)
           }
         }))

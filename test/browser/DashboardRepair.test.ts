@@ -118,7 +118,7 @@ describe.skipIf(noBrowser !== undefined)("mending in the dashboard", () => {
           await see(page, "Somebody let the webhook go on without it.")
           await page.getByRole("link", { name: "Attempt 1" }).first().click()
           await page.getByRole("dialog").getByRole("link", { name: first!.event_id }).click()
-          await page.getByRole("heading", { name: "What became of it" }).waitFor()
+          await page.getByRole("heading", { name: "What became of it", exact: true }).waitFor()
         })
         assert.deepStrictEqual(complaints, [])
         yield* assertNoBarrier(`/events/${first!.event_id}`, "What became of it")

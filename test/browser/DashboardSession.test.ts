@@ -38,7 +38,7 @@ describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
         const { key } = yield* (yield* ApiKeys).create("ada", "write")
         const { complaints, page } = yield* visit("/webhooks")
         const field = page.getByLabel("API key")
-        yield* act(() => page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor())
+        yield* act(() => page.getByRole("heading", { name: "Sign in to Truss Webhooks", exact: true }).waitFor())
         yield* assertClean(page, "the sign-in")
         assert.deepStrictEqual(complaints, [])
         yield* act(async () => {
@@ -56,9 +56,9 @@ describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
           await page.reload()
           await page.getByRole("link", { name: "New webhook" }).waitFor()
           await page.getByRole("button", { name: "Sign out" }).click()
-          await page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor()
+          await page.getByRole("heading", { name: "Sign in to Truss Webhooks", exact: true }).waitFor()
           await page.reload()
-          await page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor()
+          await page.getByRole("heading", { name: "Sign in to Truss Webhooks", exact: true }).waitFor()
         })
       }))
 
@@ -75,7 +75,7 @@ describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
         yield* keys.revoke(id)
         yield* act(async () => {
           await page.getByRole("link", { name: "Webhooks", exact: true }).click()
-          await page.getByRole("heading", { name: "Sign in to Truss Webhooks" }).waitFor()
+          await page.getByRole("heading", { name: "Sign in to Truss Webhooks", exact: true }).waitFor()
         })
       }))
 

@@ -31,7 +31,7 @@ export const visit = Effect.fnUntraced(function*(path: string, look?: Look) {
 export const watched = Effect.fnUntraced(function*(table: string, more?: Readonly<Record<string, unknown>>) {
   const service = yield* RunningService
   const receiver = yield* Receiver
-  yield* run(`CREATE TABLE ${table} (id bigint PRIMARY KEY, total numeric, status text)`)
+  yield* run(`CREATE TABLE IF NOT EXISTS ${table} (id bigint PRIMARY KEY, total numeric, status text)`)
   return yield* service.create({ table_name: table, url: receiver.url(`/${table}`), ...more })
 })
 
