@@ -94,11 +94,13 @@ const bodyOf = (table: CapturedTable, event: "INSERT" | "UPDATE" | "DELETE") => 
 const bell = "pg_catalog.pg_sequence_last_value('truss.bell'::pg_catalog.regclass)"
 
 // A bell above 1 is the time, in seconds since 1970, until which the listener sleeps and wants to be rung. Every name
-// has its schema: code of the table's owner, which has run by now, may have changed the search_path.
+// has its schema: code of the table's owner, which has run by now, may have changed the search_path. One condition an IF:
+// PostgreSQL prepares a whole expression before it evaluates its first part, in each transaction anew.
 const ring = (table: CapturedTable) =>
-  `  IF FOUND AND ${bell} OPERATOR(pg_catalog.>) 1
-    AND ${bell} OPERATOR(pg_catalog.>) extract(epoch FROM pg_catalog.clock_timestamp()) THEN
-    PERFORM pg_catalog.pg_notify('truss', pg_catalog.concat('${table.id} ', TG_OP));
+  `  IF ${bell} OPERATOR(pg_catalog.>) 1 THEN
+    IF FOUND AND ${bell} OPERATOR(pg_catalog.>) extract(epoch FROM pg_catalog.clock_timestamp()) THEN
+      PERFORM pg_catalog.pg_notify('truss', pg_catalog.concat('${table.id} ', TG_OP));
+    END IF;
   END IF;
   RETURN NULL;`
 
