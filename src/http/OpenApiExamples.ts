@@ -36,6 +36,7 @@ const webhook = {
   ordering: "none",
   rate_limit: null,
   concurrency: 16,
+  partitions: 1,
   timeout_ms: 15_000,
   max_attempts: 8,
   has_secret: true,

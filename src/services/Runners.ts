@@ -34,8 +34,10 @@ const loadQuery = `
 const clusterQuery = `
   SELECT r.id::text, r.api_address AS address, true AS active, r.started_at, coalesce(l.webhooks, 0) AS webhooks, l.lag
   FROM truss.cluster_runners r LEFT JOIN (
-    SELECT c.runner, ${load} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id
-    WHERE w.active AND c.runner IS NOT NULL GROUP BY c.runner
+    SELECT h.runner, ${load} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id JOIN (
+      SELECT webhook_id, runner FROM truss.cursors UNION SELECT webhook_id, runner FROM truss.cursor_parts
+    ) h ON h.webhook_id = w.id
+    WHERE w.active AND h.runner IS NOT NULL GROUP BY h.runner
   ) l ON l.runner = r.id
   WHERE r.beat > clock_timestamp() - interval '10 seconds' ORDER BY r.started_at, r.id`
 
