@@ -111,7 +111,9 @@ const acquireQuery = (part: number) => {
   return `WITH held AS MATERIALIZED (
       SELECT 1 FROM truss.cluster_shards WHERE shard = $4::text AND runner = $3::uuid FOR SHARE
     )
-    UPDATE ${taken}, commits = 0, runner = $3::uuid, ended = false,
+    UPDATE ${taken}, commits = 0, ended = false, runner = $3::uuid,
+      taken_at = CASE WHEN ${own}.runner <> $3 THEN clock_timestamp() ELSE ${own}.taken_at END,
+      taken_from = CASE WHEN ${own}.runner <> $3 THEN ${own}.runner ELSE ${own}.taken_from END,
       seen = coalesce(${own}.restart, ${own}.seen), restart = NULL,
       target = CASE WHEN ${own}.restart IS NULL THEN ${own}.target END,
       after_seq = CASE WHEN ${own}.restart IS NULL THEN ${own}.after_seq ELSE 0 END

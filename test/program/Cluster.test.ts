@@ -142,6 +142,10 @@ describe("several runners on one database", () => {
             yield* service.signal("SIGCONT")
             services.push(service)
           } else services.push(yield* startRunner(url))
+          const { handovers } = (yield* services[0]!.ask("GET", "/api/cluster")).body as {
+            readonly handovers: ReadonlyArray<{ readonly from: string; readonly to: string }>
+          }
+          assert.isAtLeast(handovers.filter(({ from, to }) => from === id && to !== id).length, 1)
           for (const one of services) yield* one.ready()
           yield* settled(services, hooks.length)
         }
