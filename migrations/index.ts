@@ -6,6 +6,8 @@ import encryption from "./0005_encryption.ts"
 import sessions from "./0006_sessions.ts"
 import unsuccessful from "./0007_unsuccessful.ts"
 import cluster from "./0008_cluster.ts"
+import partitions from "./0009_partitions.ts"
+import handovers from "./0010_handovers.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
@@ -16,5 +18,7 @@ export const migrations = {
   "0005_encryption": encryption,
   "0006_sessions": sessions,
   "0007_unsuccessful": unsuccessful,
-  "0008_cluster": cluster
+  "0008_cluster": cluster,
+  "0009_partitions": partitions,
+  "0010_handovers": handovers
 }

@@ -31,6 +31,7 @@ import { EventHistories } from "./services/EventHistories.ts"
 import { Health } from "./services/Health.ts"
 import { IdempotencyKeys } from "./services/IdempotencyKeys.ts"
 import { Jobs } from "./services/Jobs.ts"
+import { Layouts } from "./services/Layouts.ts"
 import { ListenSinks } from "./services/ListenSinks.ts"
 import { LogTails } from "./services/LogTails.ts"
 import { ManualDelivery } from "./services/ManualDelivery.ts"
@@ -237,6 +238,7 @@ export const layerServices = (
     Statistics.layer,
     Jobs.layer,
     RowQueue.layer,
+    Layouts.layer,
     Sessions.layer({ apiKey: options.apiKey }),
     Disabling.layer({ afterMs: options.disableAfterMs })
   ).pipe(

@@ -97,6 +97,10 @@ const fields = {
     description: "Requests a second at most, with bursts of up to one second's; null: no limit"
   }),
   concurrency: between(1, 256).annotate({ description: "Deliveries in flight at most; 16 unless given" }),
+  partitions: between(1, 64).annotate({
+    description: "Parts that deliver side by side, on several runners of a cluster, each the rows whose primary key " +
+      "falls to it; `concurrency` and `rate_limit` are of all together. Not with `strict`; 1 unless given"
+  }),
   timeout_ms: between(100, 60_000).annotate({ description: "For a whole attempt; 15000 unless given" }),
   max_attempts: between(1, 20).annotate({ description: "Attempts at an event, in all; 8 unless given" })
 }
@@ -111,6 +115,7 @@ export const defaults = {
   ordering: "none",
   rate_limit: null,
   concurrency: 16,
+  partitions: 1,
   timeout_ms: 15_000,
   max_attempts: 8
 } as const
@@ -126,6 +131,7 @@ export const WebhookCreate = Schema.Struct({
   ordering: fields.ordering.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.ordering))),
   rate_limit: fields.rate_limit.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.rate_limit))),
   concurrency: fields.concurrency.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.concurrency))),
+  partitions: fields.partitions.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.partitions))),
   timeout_ms: fields.timeout_ms.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.timeout_ms))),
   max_attempts: fields.max_attempts.pipe(Schema.withDecodingDefaultKey(Effect.succeed(defaults.max_attempts))),
   secret: Schema.optionalKey(Schema.NullOr(Secret))
@@ -146,6 +152,7 @@ export const WebhookPatch = Schema.Struct({
   ordering: Schema.optionalKey(fields.ordering),
   rate_limit: Schema.optionalKey(fields.rate_limit),
   concurrency: Schema.optionalKey(fields.concurrency),
+  partitions: Schema.optionalKey(fields.partitions),
   timeout_ms: Schema.optionalKey(fields.timeout_ms),
   max_attempts: Schema.optionalKey(fields.max_attempts),
   secret: Schema.optionalKey(Schema.NullOr(Secret))

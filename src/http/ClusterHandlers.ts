@@ -12,7 +12,7 @@ export const clusterHandlers = (api: PrefixedApi) =>
     Effect.fn(function*(handlers) {
       const runners = yield* Runners
       return handlers.handleAll({
-        get: () => asProblems(Effect.map(runners.list, (list) => ({ runners: list })))
+        get: () => asProblems(runners.cluster)
       })
     })
   )

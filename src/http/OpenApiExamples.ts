@@ -36,6 +36,7 @@ const webhook = {
   ordering: "none",
   rate_limit: null,
   concurrency: 16,
+  partitions: 1,
   timeout_ms: 15_000,
   max_attempts: 8,
   has_secret: true,
@@ -168,7 +169,8 @@ export const examples: Readonly<Record<string, unknown>> = {
       started_at: at,
       webhooks: 1,
       lag_seconds: 0
-    }]
+    }],
+    handovers: []
   },
   BadRequestProblem: problem(400, "bad-request", "Bad Request", "The request does not fit: name: is required", {
     errors: [{ path: "name", message: "is required" }]

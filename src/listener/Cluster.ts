@@ -11,12 +11,15 @@ import {
 } from "effect/cluster"
 import { RpcSerialization, RpcServer } from "effect/rpc"
 import type { HostPort } from "../domain/HostPort.ts"
+import { entityOf } from "../domain/Layout.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
+import { partsToTell } from "../services/ActorWebhook.ts"
 import { Health } from "../services/Health.ts"
+import { countParts } from "../services/Layouts.ts"
 import { partitionsPastRetention } from "../services/Partitions.ts"
 import { layerShards } from "../services/Shards.ts"
 import { WebhookChanges } from "../services/WebhookChanges.ts"
-import { clusterMessenger, type Messenger } from "./Messenger.ts"
+import { clusterMessenger, type Messenger, toParts } from "./Messenger.ts"
 import { layerRunnerClients, layerRunnerServer } from "./RunnerSockets.ts"
 import { WebhookActors } from "./WebhookActor.ts"
 
@@ -124,12 +127,22 @@ export const runRunner = Effect.fnUntraced(function*<R>(
     /** Starts the actors of what this runner holds; one that runs looks for new events. */
     const sweep = Effect.gen(function*() {
       held.added.closeUnsafe()
-      const active = yield* sql<{ id: WebhookId }>`SELECT id::text AS id FROM truss.webhooks WHERE active`
-      for (const { id } of active) {
-        if (held.shards.has(String(runner.getShardId(id as never, "default")))) yield* messenger.wake(id)
+      const active = yield* sql.unsafe<{ id: WebhookId; parts: number }>(
+        `SELECT w.id::text AS id, ${partsToTell} AS parts
+        FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.active`
+      )
+      for (const { id, parts } of active) {
+        for (let part = 0; part < parts; part++) {
+          const entity = entityOf(id, part)
+          if (held.shards.has(String(runner.getShardId(entity as never, "default")))) yield* messenger.wake(entity)
+        }
       }
     })
-    yield* PubSub.take(changes).pipe(Effect.flatMap(messenger.reload), Effect.forever, Effect.forkScoped)
+    const reload = Effect.fnUntraced(function*(id: WebhookId) {
+      const parts = yield* Effect.orElseSucceed(countParts(sql, id), () => 1)
+      yield* toParts(messenger.reload, id, parts)
+    })
+    yield* PubSub.take(changes).pipe(Effect.flatMap(reload), Effect.forever, Effect.forkScoped)
     yield* Effect.logInfo("runs as a part of the cluster", { runner: id, ...options.address })
     return yield* sweep.pipe(
       Effect.retry({ schedule: Schedule.spaced("1 second") }),

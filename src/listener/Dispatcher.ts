@@ -5,9 +5,11 @@ import type { SqlError } from "effect/sql"
 import type { EventType } from "../domain/EventType.ts"
 import { formatHostPort } from "../domain/HostPort.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
+import { partsToTell } from "../services/ActorWebhook.ts"
 import { Alerts } from "../services/Alerts.ts"
 import { Capture } from "../services/Capture.ts"
 import { Health } from "../services/Health.ts"
+import { countParts } from "../services/Layouts.ts"
 import { ListenSinks } from "../services/ListenSinks.ts"
 import { settleOrigin } from "../services/Origin.ts"
 import { Partitions, partitionsPastRetention } from "../services/Partitions.ts"
@@ -16,7 +18,7 @@ import { WebhookChanges } from "../services/WebhookChanges.ts"
 import { type ClusterOptions, runRunner } from "./Cluster.ts"
 import { attend } from "./Doorbell.ts"
 import { type Leadership, leadership } from "./Leadership.ts"
-import type { Messenger } from "./Messenger.ts"
+import { type Messenger, toParts } from "./Messenger.ts"
 import { runnerLease } from "./RunnerLease.ts"
 import { WebhookActors, WebhookEntity } from "./WebhookActor.ts"
 
@@ -54,6 +56,7 @@ interface Route {
   readonly id: WebhookId
   readonly tableId: number
   readonly events: ReadonlyArray<EventType>
+  readonly parts: number
 }
 
 /** To actors in this process. */
@@ -70,11 +73,13 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions, { wake,
   let routes = new Map<number, ReadonlyArray<Route>>()
 
   const readRoutes: Effect.Effect<void, SqlError.SqlError> = Effect.map(
-    sql<{ id: WebhookId; table_id: number; events: ReadonlyArray<EventType> }>`
-      SELECT id::text, table_id, events::text[] FROM truss.webhooks WHERE active`,
+    sql.unsafe<{ id: WebhookId; table_id: number; events: ReadonlyArray<EventType>; parts: number }>(
+      `SELECT w.id::text AS id, w.table_id, w.events::text[] AS events, ${partsToTell} AS parts
+      FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id WHERE w.active`
+    ),
     (rows) => {
       routes = Map.groupBy(
-        rows.map((row) => ({ id: row.id, tableId: row.table_id, events: row.events })),
+        rows.map((row) => ({ id: row.id, tableId: row.table_id, events: row.events, parts: row.parts })),
         (route) => route.tableId
       )
     }
@@ -82,18 +87,25 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions, { wake,
 
   const changed = Effect.fnUntraced(function*(tableId: number, types: ReadonlyArray<EventType> | undefined) {
     for (const route of routes.get(tableId) ?? []) {
-      if (types === undefined || types.some((type) => route.events.includes(type))) yield* wake(route.id)
+      if (types === undefined || types.some((type) => route.events.includes(type))) {
+        yield* toParts(wake, route.id, route.parts)
+      }
     }
   })
 
+  const known = (id: WebhookId) => [...routes.values()].flat().find((route) => route.id === id)?.parts ?? 1
+
   const reload = Effect.fnUntraced(function*(id: WebhookId) {
+    const before = known(id)
     yield* Effect.ignore(readRoutes, { log: "Warn" })
-    yield* tell(id)
+    // A paused one has no route.
+    const now = yield* Effect.orElseSucceed(countParts(sql, id), () => known(id))
+    yield* toParts(tell, id, Math.max(before, now))
   })
 
   const sweep = Effect.gen(function*() {
     yield* readRoutes
-    for (const route of [...routes.values()].flat()) yield* wake(route.id)
+    for (const route of [...routes.values()].flat()) yield* toParts(wake, route.id, route.parts)
   })
 
   const again = { schedule: Schedule.spaced("1 second") }
@@ -124,9 +136,9 @@ const dispatch = Effect.fnUntraced(function*(options: DispatcherOptions, { wake,
     const health = yield* Health
     const discover = Effect.gen(function*() {
       if ((yield* health.get).mode !== "poll") return
-      const known = new Set([...routes.values()].flat().map(({ id }) => id))
+      const old = new Set([...routes.values()].flat().map(({ id }) => id))
       yield* readRoutes
-      for (const { id } of [...routes.values()].flat()) if (!known.has(id)) yield* wake(id)
+      for (const { id, parts } of [...routes.values()].flat()) if (!old.has(id)) yield* toParts(wake, id, parts)
     })
     yield* discover.pipe(Effect.ignore, Effect.repeat(Schedule.spaced("500 millis")), Effect.forkScoped)
   }

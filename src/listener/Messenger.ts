@@ -1,12 +1,17 @@
 import { Effect, FiberSet, Schedule } from "effect"
+import { entityOf } from "../domain/Layout.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import { WebhookEntity } from "./WebhookActor.ts"
 
 /** Tells webhooks' actors, wherever they run, that there may be something to do. Waits for nobody. */
 export interface Messenger {
-  readonly wake: (id: WebhookId) => Effect.Effect<void>
-  readonly reload: (id: WebhookId) => Effect.Effect<void>
+  readonly wake: (entity: string) => Effect.Effect<void>
+  readonly reload: (entity: string) => Effect.Effect<void>
 }
+
+/** Tells each part of a webhook. */
+export const toParts = (send: (entity: string) => Effect.Effect<void>, id: WebhookId, parts: number) =>
+  Effect.forEach(Array.from({ length: parts }, (_, part) => entityOf(id, part)), send, { discard: true })
 
 /** A runner that takes longer to answer is asked again, by then maybe at another address. */
 const patience = "2 seconds"
@@ -19,16 +24,16 @@ export const clusterMessenger = Effect.gen(function*() {
   const actor = yield* WebhookEntity.client
   const fork = yield* FiberSet.runtime(yield* FiberSet.make<void>())<never>()
 
-  const sender = (send: (id: WebhookId) => Effect.Effect<void, unknown>) => {
+  const sender = (send: (entity: string) => Effect.Effect<void, unknown>) => {
     /** Whether something has changed since the message that is under way was sent. */
-    const underWay = new Map<WebhookId, boolean>()
-    const deliver = Effect.fnUntraced(function*(id: WebhookId) {
+    const underWay = new Map<string, boolean>()
+    const deliver = Effect.fnUntraced(function*(id: string) {
       do {
         underWay.set(id, false)
         yield* send(id).pipe(Effect.timeout(patience), Effect.retry(Schedule.spaced("100 millis")), Effect.orDie)
       } while (underWay.get(id) === true)
     }, (effect, id) => Effect.ensuring(effect, Effect.sync(() => underWay.delete(id))))
-    return (id: WebhookId) =>
+    return (id: string) =>
       Effect.sync(() => {
         if (underWay.has(id)) underWay.set(id, true)
         else {

@@ -1,7 +1,7 @@
 import { Cause, Duration, Effect, Exit, Latch, Metric, Schedule, Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
-import { WebhookId } from "../domain/Webhook.ts"
+import { partOf } from "../domain/Layout.ts"
 import * as DeliveryMetrics from "../services/DeliveryMetrics.ts"
 import { Permits } from "./Permits.ts"
 import { runSession } from "./WebhookSession.ts"
@@ -12,7 +12,7 @@ const Wake = Rpc.make("Wake")
 /** The webhook was changed or deleted. */
 const Reload = Rpc.make("Reload")
 
-/** A webhook as an entity of Effect Cluster: it runs on one runner at a time. Its messages carry nothing to keep. */
+/** A webhook, or a part of one, as an entity of Effect Cluster: it runs on one runner at a time. Its messages carry nothing to keep. */
 export const WebhookEntity = Entity.make("Webhook", [Wake, Reload])
 
 const backoff = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("30 seconds")]).pipe(
@@ -28,7 +28,7 @@ class Restart extends Schema.TaggedError<Restart>()("Restart", {}) {}
 export const WebhookActors = WebhookEntity.toLayer(
   Effect.gen(function*() {
     const address = yield* Entity.CurrentAddress
-    const id = WebhookId.make(address.entityId)
+    const { id, part } = partOf(address.entityId)
     const permits = yield* Permits
     const wake = yield* Latch.make(false)
     const reload = yield* Latch.make(false)
@@ -39,12 +39,14 @@ export const WebhookActors = WebhookEntity.toLayer(
         // To take a webhook over is to fence whoever has it: a process that may not send must not.
         yield* permits.whenMayStart
         reload.closeUnsafe()
-        const end = yield* runSession(id, { wake, reload, shard: String(address.shardId) })
+        const end = yield* runSession(id, part, { wake, reload, shard: String(address.shardId) })
         if (end === "reload") continue
         if (end === "fenced") yield* Effect.logInfo("another process has taken the webhook over")
         // Until somebody asks for the webhook again there is nothing to do here.
         gone.openUnsafe()
-        yield* Effect.raceFirst(wake.await, reload.await)
+        // A part that a webhook is to have waits until it is split.
+        const woken = end === "no_part" ? Effect.andThen(Effect.sleep("1 second"), wake.await) : wake.await
+        yield* Effect.raceFirst(woken, reload.await)
         gone.closeUnsafe()
       }
     }).pipe(
@@ -58,7 +60,7 @@ export const WebhookActors = WebhookEntity.toLayer(
       ),
       Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : new Restart({})),
       Effect.retry({ schedule: backoff, while: (error) => error instanceof Restart }),
-      Effect.annotateLogs({ webhook: id })
+      Effect.annotateLogs(part === 0 ? { webhook: id } : { webhook: id, part })
     )
 
     yield* Metric.modify(DeliveryMetrics.actors, 1)

@@ -12,6 +12,7 @@ import { Disabling } from "../services/Disabling.ts"
 import { leavesDue, type ParkedEvent } from "../services/DueRow.ts"
 import type { StoredEvent } from "../services/EventPageQuery.ts"
 import { type JobPage, Jobs } from "../services/Jobs.ts"
+import { Layouts } from "../services/Layouts.ts"
 import { RowQueue } from "../services/RowQueue.ts"
 import { Sender } from "../services/Sender.ts"
 import { type BatchTrace, batchTraces } from "./BatchTraces.ts"
@@ -20,8 +21,8 @@ import { Permits } from "./Permits.ts"
 import { RowOrder } from "./RowOrder.ts"
 import { isGone, settle } from "./Settlement.ts"
 
-/** How a session ended: the webhook is gone, another one took it over, or its settings changed. */
-export type SessionEnd = "gone" | "fenced" | "reload"
+/** How a session ended: the webhook is gone or has no such part, another one took it over, or its settings changed. */
+export type SessionEnd = "gone" | "no_part" | "fenced" | "reload"
 
 /** What the entity's messages do to the session. */
 export interface SessionControl {
@@ -64,8 +65,17 @@ const settingsPause = 5
 /** For another process's place to be noticed, before this one asks again. */
 const placePause = "250 millis"
 
+/** How often a part looks what the others have found out about the endpoint. */
+const followEvery = "500 millis"
+
+/** So long a webhook stays one after an event that was about rows of several of its parts. */
+const togetherMs = 1_000
+
 /** How long attempts in flight may go on when the session ends. */
 const drainTime = "10 seconds"
+
+/** For the other parts of a webhook to end, before this one asks again without being told. */
+const othersPause = "500 millis"
 
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
 
@@ -80,15 +90,16 @@ interface Ended {
 const noBatch = { ended: [], parked: [] }
 
 /**
- * One webhook at work, from taking it over until its settings change: reads pages of new events and what is due, gives
+ * One webhook, or one part of it, at work, from taking it over until its settings change: reads pages of new events and what is due, gives
  * them to the lanes, and writes finished attempts together with the position they lead to. A database that is away is
  * waited for; what was sent meanwhile is kept and written when it is back.
  */
-export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: SessionControl) {
+export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: number, control: SessionControl) {
   const cursors = yield* Cursors
   const queue = yield* RowQueue
   const jobs = yield* Jobs
   const disabling = yield* Disabling
+  const layouts = yield* Layouts
   const sender = yield* Sender
   const permits = yield* Permits
   const context = yield* Effect.context<never>()
@@ -102,13 +113,19 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     )
   let closing = false
 
-  const acquired = yield* patiently("take over the webhook", cursors.acquire(id, permits.right?.(control.shard)))
+  const acquired = yield* patiently("take over the webhook", cursors.acquire(id, permits.right?.(control.shard), part))
   if (acquired === undefined) return "gone" as SessionEnd
+  if (acquired === "no_part") return acquired as SessionEnd
   if (acquired === "not_ours") {
     yield* Effect.sleep(placePause)
     return "reload" as SessionEnd
   }
   let lease: Lease = acquired
+  if (lease.webhook.isToSplit) {
+    const settled = yield* patiently("split the webhook", layouts.settle(lease))
+    if (settled === "waiting") yield* Effect.timeoutOption(control.reload.await, othersPause)
+    return "reload" as SessionEnd
+  }
   if (!lease.webhook.active) {
     yield* control.reload.await
     return "reload" as SessionEnd
@@ -135,13 +152,19 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
   let nextDueAt: number | null = 0
   let jobPage: JobPageInLanes | undefined
   let mayHaveJobs = true
+  let severalOn: Page | undefined
+  let severalAt = Date.now()
+  let hasProbe = lease.webhook.layout === null
   let isOver = false
   let fenced = false
   let gone = false
   let stopped = false
 
   /** Nothing more goes to an endpoint that is gone: the webhook is about to be disabled. */
-  const probeAt = () => isOver ? Infinity : nextProbeAt(state)
+  const probeAt = () => {
+    const at = nextProbeAt(state)
+    return isOver || at !== null && !hasProbe ? Infinity : at
+  }
 
   const finish = (finished: Finished): AttemptRecord => {
     const settlement = settle(finished, lease.webhook.maxAttempts, state, Date.now())
@@ -201,6 +224,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     if (logged.failCount === 0 && state.failCount === 0) return
     const coming = [...batch.ended, ...ended].map(({ record }) => toFolded(record))
     state = coming.length === 0 ? logged : apply(logged, fold(coming))
+    if (lease.webhook.layout !== null && nextProbeAt(state) === null) hasProbe = false
     if (lanes.isOpen === (probeAt() !== null)) return
     lanes.setCircuit(probeAt())
     lanes.resume()
@@ -242,6 +266,12 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
       control.reload.openUnsafe()
       return yield* Effect.sleep(settingsPause)
     }
+    if (read === "several") {
+      yield* layouts.askAlone(id)
+      more = true
+      control.reload.openUnsafe()
+      return yield* Effect.sleep(settingsPause)
+    }
     more = read.more
     position = read.next
     const last = pages.at(-1)
@@ -253,17 +283,22 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     const page: Page = { remaining: read.events.length, next: read.next }
     pages.push(page)
     const trace = traces.begin("new", from, read.events.length)
-    lanes.addFresh(read.events.map((event) => toTask(event, { attempt: 1, replayOf: null, page, due: false, trace })))
+    const tasks = read.events.map((event) => toTask(event, { attempt: 1, replayOf: null, page, due: false, trace }))
+    if (lease.webhook.alone && tasks.some(({ keys }) => keys.length > 1 || keys[0] === everyRow)) {
+      severalOn = page
+      severalAt = Date.now()
+    }
+    lanes.addFresh(tasks)
   })
 
   const readJob = Effect.gen(function*() {
     const from = Date.now()
-    const read = yield* jobs.next(id, dueEvents)
+    const read = yield* jobs.next(id, dueEvents, lease.webhook)
     if (read === undefined) {
       mayHaveJobs = false
       return
     }
-    if (read.events.length === 0) return yield* jobs.advance(read.jobId, read.lastSeq, 0, read.last)
+    if (read.events.length === 0) return yield* jobs.advance(read.jobId, read.lastSeq, 0, read.last, lease.webhook)
     const page: JobPageInLanes = { ...read, remaining: read.events.length }
     jobPage = page
     const trace = traces.begin("job", from, read.events.length)
@@ -321,7 +356,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
         Effect.flatMap(
           Effect.fnUntraced(function*(state) {
             if (state !== undefined || !(yield* cursors.wasMade(lease, number))) return state
-            return (yield* cursors.settings(id))?.state
+            return (yield* cursors.settings(id, part))?.state
           })
         ),
         Effect.tapError(() => Effect.sync(() => lanes.hold()))
@@ -331,7 +366,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     const { ended: wereEnded, parked: wereParked } = batch
     batch = noBatch
     if (logged === undefined) {
-      gone = (yield* patiently("read the webhook's settings", cursors.settings(id))) === undefined
+      gone = (yield* patiently("read the webhook's settings", cursors.settings(id, part))) === undefined
       fenced = true
       return
     }
@@ -378,9 +413,14 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     }
     if (jobPage?.remaining === 0) {
       const { events, jobId, last, lastSeq } = jobPage
-      yield* patiently("write a job's progress", jobs.advance(jobId, lastSeq, events.length, last))
+      yield* patiently("write a job's progress", jobs.advance(jobId, lastSeq, events.length, last, lease.webhook))
       jobPage = undefined
       feed.openUnsafe()
+    }
+    if (lease.webhook.layout !== null && hasProbe && records.some(({ probe }) => probe)) {
+      hasProbe = false
+      lanes.setCircuit(probeAt())
+      yield* patiently("let another part probe", layouts.leaveProbe(lease))
     }
     if (records.some(isGone)) yield* patiently("disable the webhook", disabling.disable(id, "gone"))
     else if (isFailingForTooLong(state, lease.webhook.enabledAt, Date.now(), disabling.afterMs)) {
@@ -422,7 +462,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   /** Whether the webhook, as it is set now, needs another start than this session had. */
   const isOther = (next: ActorWebhook) =>
-    !next.active || next.gaps !== gaps || next.tableId !== lease.webhook.tableId || next.ordering !== ordering ||
+    !next.active || next.isToSplit || next.alone !== lease.webhook.alone || next.gaps !== gaps ||
+    next.tableId !== lease.webhook.tableId || next.ordering !== ordering ||
     next.skips !== lease.webhook.skips || next.primaryKey.join("\0") !== primaryKey.join("\0")
 
   /** Takes over new settings; what is in flight ends as it began. Only some need a new start. */
@@ -430,7 +471,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     while (true) {
       yield* control.reload.await
       control.reload.closeUnsafe()
-      const next = yield* patiently("read the webhook's settings", cursors.settings(id))
+      const next = yield* patiently("read the webhook's settings", cursors.settings(id, part))
       if (next === undefined) {
         gone = true
         return "gone" as SessionEnd
@@ -446,7 +487,39 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     return yield* endQuietly
   })
 
+  /**
+   * What a part learns from no commit of its own: that the circuit was opened or closed by another one, and that it is
+   * its turn to probe.
+   */
+  const follow = Effect.gen(function*() {
+    while (true) {
+      yield* Effect.sleep(followEvery)
+      if (!lanes.isOpen && lanes.inFlight + lanes.waiting + lanes.waitingAgain === 0) continue
+      const now = yield* patiently("read the webhook's settings", cursors.settings(id, part))
+      if (now === undefined) continue
+      foresee(now.state)
+      const at = nextProbeAt(state)
+      if (at === null || hasProbe || at > Date.now() || lanes.inFlight + lanes.waiting + lanes.waitingAgain === 0) {
+        continue
+      }
+      hasProbe = yield* patiently("ask to probe", layouts.takeProbe(lease))
+      lanes.setCircuit(probeAt())
+      lanes.resume()
+    }
+  })
+
+  /** Splits the webhook again some time after the last event that was about rows of several parts. */
+  const rejoin = Effect.gen(function*() {
+    while (true) {
+      yield* Effect.sleep(togetherMs)
+      if (Date.now() - severalAt < togetherMs || severalOn !== undefined && pages.includes(severalOn)) continue
+      if (yield* patiently("split the webhook again", layouts.endAlone(lease))) control.reload.openUnsafe()
+    }
+  })
+
   return yield* Effect.raceAllFirst([
+    ...lease.webhook.layout === null ? [] : [follow],
+    ...lease.webhook.alone ? [rejoin] : [],
     // Whoever ends the session does not wait for a database that is away.
     Effect.onInterrupt(feeder, () => Effect.sync(() => (closing = true))),
     committer,

@@ -1,4 +1,4 @@
-import { askedLater, liesIn, stretches } from "./Ahead.ts"
+import { askedLater, isFirst, liesIn, stretches } from "./Ahead.ts"
 
 /** A backlog is counted up to here. */
 export const backlogLimit = 10_000
@@ -24,7 +24,7 @@ const ahead = (limit: number) => `
       UNION ALL
       ${candidates("s.after_seq > 0 AND e.seq > s.after_seq")}
     ) e
-    WHERE ${liesIn} AND e.event_type = ANY (w.events) AND NOT ${askedLater("c.since")}
+    WHERE ${liesIn} AND ${isFirst} AND e.event_type = ANY (w.events) AND NOT ${askedLater("c.since")}
       AND NOT EXISTS (SELECT FROM truss.attempts a WHERE a.webhook_id = w.id AND a.event_seq = e.seq
         AND a.event_at = e.created_at AND a.slot >= e.slot)
       AND NOT EXISTS (SELECT FROM truss.due d WHERE d.webhook_id = w.id AND d.event_seq = e.seq AND d.event_slot = e.slot)

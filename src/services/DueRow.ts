@@ -15,13 +15,13 @@ export interface ParkedEvent {
 
 /**
  * What becomes of `truss.due` in the statement that writes attempts, of the webhook that `c` holds: $32–$36 and, for
- * webhooks with an order, $37–$47. A row that was there and is not any more was skipped, and stays away.
+ * webhooks with an order, $37–$47. Rows belong to the part that writes them. A row that was there and is not any more was skipped, and stays away.
  */
-export const dueChanges = (ordered: boolean) => `
+export const dueChanges = (ordered: boolean, part: number) => `
   again AS (
-    INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at, replay_of, key, key2)
+    INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at, replay_of, key, key2, part)
     SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id,
-      r.attempt + CASE WHEN r.error = 'aborted' OR r.probe THEN 0 ELSE 1 END, r.at, r.replay_of, r.key, r.key2
+      r.attempt + CASE WHEN r.error = 'aborted' OR r.probe THEN 0 ELSE 1 END, r.at, r.replay_of, r.key, r.key2, ${part}
     FROM c, unnest($2::text::int8[], $4::text::int2[], $5::text::int4[], $8::text::int2[], $13::text::text[],
       $15::text::timestamptz[], $16::text::int8[], $17::text::boolean[], $32::text::boolean[], $33::text::int8[],
       $34::text::int8[])
@@ -32,12 +32,13 @@ export const dueChanges = (ordered: boolean) => `
   ), over AS (
     DELETE FROM truss.due d USING c, unnest($35::text::int8[], $36::text::int2[]) AS r (event_seq, event_slot)
     WHERE d.webhook_id = c.webhook_id AND d.event_seq = r.event_seq AND d.event_slot = r.event_slot
-  )${ordered ? ordering : ""}`
+  )${ordered ? ordering(part) : ""}`
 
 // `behind` puts back what was to follow an event that failed again: all of its row, and what was read already.
-const ordering = `, parked AS (
-    INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at, replay_of, key, key2)
-    SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id, r.attempt, 'infinity', r.replay_of, r.key, r.key2
+const ordering = (part: number) =>
+  `, parked AS (
+    INSERT INTO truss.due (webhook_id, event_seq, event_slot, table_id, attempt, at, replay_of, key, key2, part)
+    SELECT c.webhook_id, r.event_seq, r.event_slot, r.table_id, r.attempt, 'infinity', r.replay_of, r.key, r.key2, ${part}
     FROM c, unnest($37::text::int8[], $38::text::int2[], $39::text::int4[], $40::text::int2[], $41::text::int8[],
       $42::text::int8[], $43::text::int8[])
       AS r (event_seq, event_slot, table_id, attempt, replay_of, key, key2)

@@ -36,6 +36,8 @@ export interface PageRow extends EventRow {
   readonly newest: number
   /** With a selection: up to where everything was considered, if anything was, and whether there is more. */
   readonly last_seq?: number | null
+  /** Where the webhook is split: what `truss.part_of` says. */
+  readonly part?: number
   readonly more?: boolean
 }
 
@@ -57,15 +59,17 @@ export const reachOf = (rows: ReadonlyArray<PageRow>): { readonly lastSeq: numbe
  * The statement that reads a page: $1 table, $2 event types, $3 the snapshot seen, $4 webhook, $5 what the page must be
  * visible in (or null), $6 the position in it, $7 the boundary up to which the log has to be asked, $8 since when event
  * types that were asked for later are asked for. `select` names the function that says which events fire; bodies of
- * others stay in the database.
+ * others stay in the database. So do those of other parts, where the webhook is `split`: $9 the columns of the primary
+ * key, $10 the number of parts, $11 whether there is an order, $12 the part.
  */
 export const pageQuery = (
   slots: ReadonlyArray<number>,
-  { check, paged, select: selects, since }: {
+  { check, paged, select: selects, since, split }: {
     readonly paged: boolean
     readonly check: boolean
     readonly since: boolean
     readonly select: string | null
+    readonly split: boolean
   }
 ): string => {
   const where = "e.table_id = $1 AND e.event_type = ANY ($2::text::truss.event_type[])" +
@@ -92,6 +96,7 @@ export const pageQuery = (
       unordered(slot, `e.xid >= pg_snapshot_xmax($3::pg_snapshot) AND $6::int8 IS NOT NULL AND ${bound}`),
       unordered(slot, `e.xid = ANY (ARRAY(SELECT pg_snapshot_xip($3::pg_snapshot))) AND ${bound}`)
     ])
+  const isSelected = selects !== null || split
   const begin = `
     WITH w AS MATERIALIZED (
       SELECT pg_current_snapshot()::text AS now, (SELECT max(slot) FROM truss.slots) AS newest,
@@ -99,10 +104,10 @@ export const pageQuery = (
         (SELECT updated_at::text FROM truss.webhooks WHERE id = $4::uuid) AS version
     ), page AS MATERIALIZED (
       SELECT * FROM (${sources.map((source) => `(${source})`).join(" UNION ALL ")}) e ORDER BY seq LIMIT ${
-    (selects === null ? pageEvents : consideredEvents) + 1
+    (isSelected ? consideredEvents : pageEvents) + 1
   }
     )`
-  if (selects !== null) return begin + selected(selects)
+  if (isSelected) return begin + selected(selects, split)
   return `${begin}, sized AS (
       SELECT e.*, count(*) OVER () AS total,
         sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
@@ -112,9 +117,12 @@ export const pageQuery = (
     FROM w LEFT JOIN sized e ON e.before < ${pageBytes} ORDER BY e.seq LIMIT ${pageEvents}`
 }
 
+const partOf = (split: boolean) =>
+  split ? "truss.part_of(event_type, body, $9::text::text[], $10::int4, $11::boolean)" : "NULL::int4"
+
 // The inner OFFSET 0 hands over an order that the planner knows, so that the function is asked no further than the page
 // goes: a selection that lets everything through reads as much as none.
-const selected = (select: string) =>
+const selected = (select: string | null, split: boolean) =>
   `, considered AS MATERIALIZED (
       SELECT * FROM (
         SELECT e.*, row_number() OVER (ORDER BY seq) AS place,
@@ -122,8 +130,11 @@ const selected = (select: string) =>
         FROM page e
       ) e WHERE place <= ${consideredEvents} AND before < ${consideredBytes}
     ), firing AS MATERIALIZED (
-      SELECT * FROM (SELECT slot, seq, created_at, event_type, body FROM considered ORDER BY seq OFFSET 0) e
-      WHERE ${select}(e.event_type, e.body) IS NULL ORDER BY seq LIMIT ${pageEvents + 1}
+      SELECT * FROM (SELECT slot, seq, created_at, event_type, body, ${partOf(split)} AS part FROM considered
+        ORDER BY seq OFFSET 0) e
+      WHERE ${split ? "part IN ($12::int4, -1)" : "true"} AND ${
+    select === null ? "true" : `${select}(e.event_type, e.body) IS NULL`
+  } ORDER BY seq LIMIT ${pageEvents + 1}
     ), kept AS MATERIALIZED (
       SELECT * FROM (
         SELECT e.*, row_number() OVER (ORDER BY seq) AS place,
@@ -135,5 +146,5 @@ const selected = (select: string) =>
         ELSE (SELECT max(seq) FROM considered) END AS last_seq
     )
     SELECT w.now, w.newest, w.incarnation, w.version, reach.last_seq::float8 AS last_seq,
-      coalesce(reach.last_seq < (SELECT max(seq) FROM page), false) AS more, 0::float8 AS total, ${eventColumns}
+      coalesce(reach.last_seq < (SELECT max(seq) FROM page), false) AS more, 0::float8 AS total, e.part, ${eventColumns}
     FROM w CROSS JOIN reach LEFT JOIN kept e ON true ORDER BY e.seq`

@@ -3,6 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
 import { migrations } from "../../migrations/index.ts"
 import { fail, type Finding, note, ok, spoken } from "../domain/Finding.ts"
+import { mayNeed } from "./Ahead.ts"
 import { backlog, backlogLimit, oldestPending } from "./Backlog.ts"
 import { Capture } from "./Capture.ts"
 import { dispatcherSession } from "./DispatcherLock.ts"
@@ -86,7 +87,7 @@ const slotsQuery = `
     ARRAY(
       SELECT w.name FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id
       WHERE EXISTS (SELECT FROM truss.due d WHERE d.webhook_id = w.id AND d.event_slot = s.slot)
-        OR w.active AND (s.closed_xid IS NULL OR pg_snapshot_xmin(c.seen) < s.closed_xid)
+        OR w.active AND (s.closed_xid IS NULL OR ${mayNeed("s.closed_xid")})
           AND EXISTS (SELECT FROM truss.events e WHERE e.slot = s.slot AND e.table_id = w.table_id)
       ORDER BY w.name LIMIT 4
     ) AS needed_by

@@ -52,12 +52,13 @@ export const createRecovery = (subject: Subject) => `
   )
 }`
 
-/** The job that is first in line, and its webhook. */
+/** The job that is first in line for the part $2, and its webhook. */
 export const runningJob = (selects: string, slots: string) => `
   SELECT j.id::text AS id, j.kind, j.criteria::text AS criteria, j.log_boundary::text AS log_boundary,
-    j.seen::text AS seen, j.after_seq::float8 AS after_seq, w.table_id, ${selects} AS selects, ${slots} AS slots
+    j.seen::text AS seen, coalesce(p.after_seq, j.after_seq)::float8 AS after_seq, w.table_id, ${selects} AS selects, ${slots} AS slots
   FROM truss.jobs j JOIN truss.webhooks w ON w.id = j.webhook_id
-  WHERE j.webhook_id = $1::uuid AND j.state = 'running' ORDER BY j.created_at, j.id LIMIT 1`
+    LEFT JOIN truss.job_parts p ON p.job_id = j.id AND p.part = $2
+  WHERE j.webhook_id = $1::uuid AND j.state = 'running' AND p.finished IS NOT TRUE ORDER BY j.created_at, j.id LIMIT 1`
 
 /** Where the next $4 attempts, or events, end that a page is looked for in. */
 export const replayWindow = `
@@ -84,11 +85,15 @@ const page = (limit: string, columns: string) => `
 const itsEvent = (from: string) => `
   CROSS JOIN LATERAL (SELECT * FROM truss.events e WHERE ${from} LIMIT 1) e`
 
+/** Whether an event is for the part that asks; parameters from `first` on say which: columns of the key, parts, part. */
+const isForPart = (first: number) =>
+  `truss.part_of(e.event_type, e.body, $${first}::text::text[], $${first + 1}::int4, false) = $${first + 2}::int4`
+
 /**
  * A page of a replay, at most $9 events. What was attempted since the job was created was sent by it, or by somebody
  * else; what is due goes out by itself.
  */
-export const replayPage = (columns: string) => `
+export const replayPage = (columns: string, split: boolean) => `
   WITH page AS MATERIALIZED (
     SELECT e.slot, e.seq, e.created_at, e.event_type, e.body, e.table_id, l.nonce AS replay_of
     FROM (${lastAttempts}) l ${
@@ -98,17 +103,19 @@ export const replayPage = (columns: string) => `
         AND b.event_at = l.event_at AND b.seq > $4::int8)
       AND NOT EXISTS (SELECT FROM truss.due d
         WHERE d.webhook_id = $1::uuid AND d.event_seq = l.event_seq AND d.event_slot = l.event_slot)
+      AND ${split ? isForPart(10) : "true"}
     ORDER BY e.seq LIMIT $9 + 1
   ), ${page("$9", columns)}`
 
 /** A page of a recovery, of what was visible in a snapshot when it was created. */
-export const recoveryPage = (subject: Subject, columns: string) => `
+export const recoveryPage = (subject: Subject, columns: string, split: boolean) => `
   WITH ${statesOf(subject)}, page AS MATERIALIZED (
     SELECT e.slot, e.seq, e.created_at, e.event_type, e.body, e.table_id, NULL::int8 AS replay_of
     FROM (
       SELECT * FROM states e
       WHERE e.state = 'never_attempted'
         AND (${isForeign} OR pg_visible_in_snapshot(e.xid, $${afterStates}::text::pg_snapshot))
-      ORDER BY e.seq LIMIT $${afterStates + 1} + 1
+      ${split ? "" : `ORDER BY e.seq LIMIT $${afterStates + 1} + 1`}
     ) l ${itsEvent("e.slot = l.slot AND e.table_id = $2::int4 AND e.seq = l.seq AND e.created_at = l.created_at")}
+    ${split ? `WHERE ${isForPart(afterStates + 2)} ORDER BY e.seq LIMIT $${afterStates + 1} + 1` : ""}
   ), ${page(`$${afterStates + 1}`, columns)}`

@@ -11,6 +11,7 @@ import {
 import type { ChangeType } from "../domain/EventType.ts"
 import type { Job, JobKind, JobState, ReplayCriteria } from "../domain/Job.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
+import type { ActorWebhook } from "./ActorWebhook.ts"
 import { Audit } from "./Audit.ts"
 import { orUnavailable } from "./Database.ts"
 import { eventColumns, type EventRow, type StoredEvent, toStored } from "./EventPageQuery.ts"
@@ -27,6 +28,7 @@ import {
 import { longRead } from "./LongRead.ts"
 import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor.ts"
 import { pageRead } from "./PageRead.ts"
+import { texts } from "./PgArray.ts"
 import { selects } from "./Selection.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
@@ -102,7 +104,12 @@ interface PageRow extends EventRow {
 const windowPages = 8
 
 const runningQuery = runningJob(selects, slotsBetween("(j.criteria ->> 'since')", "NULL"))
-const replayQuery = replayPage(eventColumns)
+const replayQuery = (split: boolean) => replayPage(eventColumns, split)
+
+/** The part of a webhook that carries a job on; the whole of it unless said. */
+export type JobPart = Pick<ActorWebhook, "part" | "layout">
+
+const whole: JobPart = { part: 0, layout: null }
 
 type CreateError = WebhookNotFound | TookTooLong | DatabaseUnavailable
 
@@ -118,10 +125,16 @@ export class Jobs extends Context.Service<Jobs, {
   ): Effect.Effect<JobList, WebhookNotFound | InvalidParameter | DatabaseUnavailable>
   /** What is in flight ends; nothing more is sent. A finished job stays as it is. */
   cancel(webhookId: string, jobId: string): Effect.Effect<void, WebhookNotFound | JobNotFound | DatabaseUnavailable>
-  /** At most `limit` events of the webhook's oldest running job, beside those attempted since or due. */
-  next(webhookId: WebhookId, limit: number): Effect.Effect<JobPage | undefined, SqlError.SqlError>
+  /** At most `limit` events of the webhook's, or its part's, oldest running job, beside those attempted since or due. */
+  next(webhookId: WebhookId, limit: number, part?: JobPart): Effect.Effect<JobPage | undefined, SqlError.SqlError>
   /** Everything up to `lastSeq` is dealt with, `count` events of it by the job. A cancelled job stays cancelled. */
-  advance(jobId: string, lastSeq: number, count: number, finished: boolean): Effect.Effect<void, SqlError.SqlError>
+  advance(
+    jobId: string,
+    lastSeq: number,
+    count: number,
+    finished: boolean,
+    part?: JobPart
+  ): Effect.Effect<void, SqlError.SqlError>
 }>()("truss/services/Jobs") {
   static readonly layer = Layer.effect(
     Jobs,
@@ -236,10 +249,12 @@ export class Jobs extends Context.Service<Jobs, {
             row!.seen < size || row!.upto === null ? { end: upto, atEnd: true } : { end: row!.upto, atEnd: false }
         )
 
-      const replayRows = Effect.fnUntraced(function*(id: WebhookId, job: RunningRow, limit: number) {
+      const partParameters = ({ layout, part }: JobPart) => layout === null ? [] : [texts(layout.key), layout.n, part]
+
+      const replayRows = Effect.fnUntraced(function*(id: WebhookId, job: RunningRow, limit: number, part: JobPart) {
         const stored = JSON.parse(job.criteria) as ReplayStored
         const window = yield* windowOf(replayWindow, id, job, stored.last_seq, windowPages * limit)
-        const rows = yield* sql.unsafe<PageRow>(replayQuery, [
+        const rows = yield* sql.unsafe<PageRow>(replayQuery(part.layout !== null), [
           id,
           ...range(job, window.end),
           job.log_boundary,
@@ -247,12 +262,13 @@ export class Jobs extends Context.Service<Jobs, {
           stored.to,
           stored.outcome,
           stored.event_type,
-          limit
+          limit,
+          ...partParameters(part)
         ])
         return { window, rows }
       })
 
-      const recoveryRows = Effect.fnUntraced(function*(id: WebhookId, job: RunningRow, limit: number) {
+      const recoveryRows = Effect.fnUntraced(function*(id: WebhookId, job: RunningRow, limit: number, part: JobPart) {
         const stored = JSON.parse(job.criteria) as RecoveryStored
         // What is left of a recovery when its webhook has moved to another table is nothing of that webhook's.
         if (stored.table_id !== job.table_id) return { window: { end: stored.last_seq, atEnd: true }, rows: [] }
@@ -273,18 +289,23 @@ export class Jobs extends Context.Service<Jobs, {
         const rows = yield* sql.withTransaction(
           Effect.andThen(
             sql`SET LOCAL enable_nestloop = off`,
-            sql.unsafe<PageRow>(recoveryPage(subject, eventColumns), [...statesParameters(subject), job.seen, limit])
+            sql.unsafe<PageRow>(recoveryPage(subject, eventColumns, part.layout !== null), [
+              ...statesParameters(subject),
+              job.seen,
+              limit,
+              ...partParameters(part)
+            ])
           )
         )
         return { window, rows }
       })
 
-      const next = Effect.fnUntraced(function*(id: WebhookId, limit: number) {
-        const [job] = yield* sql.unsafe<RunningRow>(runningQuery, [id])
+      const next = Effect.fnUntraced(function*(id: WebhookId, limit: number, part: JobPart = whole) {
+        const [job] = yield* sql.unsafe<RunningRow>(runningQuery, [id, part.part])
         if (job === undefined) return undefined
         const { rows, window } = yield* job.kind === "replay"
-          ? replayRows(id, job, limit)
-          : recoveryRows(id, job, limit)
+          ? replayRows(id, job, limit, part)
+          : recoveryRows(id, job, limit, part)
         const whole = rows.length === 0 || rows[0]!.total <= rows.length
         const page: JobPage = {
           jobId: job.id,
@@ -296,12 +317,42 @@ export class Jobs extends Context.Service<Jobs, {
         return page
       })
 
-      const advance = Effect.fnUntraced(function*(jobId: string, lastSeq: number, count: number, finished: boolean) {
-        yield* sql`UPDATE truss.jobs SET after_seq = greatest(after_seq, ${String(lastSeq)}::text::int8),
+      const advanceWhole = (jobId: string, lastSeq: number, count: number, finished: boolean) =>
+        sql`UPDATE truss.jobs SET after_seq = greatest(after_seq, ${String(lastSeq)}::text::int8),
             done = CASE WHEN ${finished}::boolean AND state = 'running' THEN matched
               ELSE least(matched, done + ${count}::int8) END,
             state = CASE WHEN ${finished}::boolean AND state = 'running' THEN 'done' ELSE state END
           WHERE id = ${jobId}::text::uuid AND state <> 'done'`
+
+      // The job's row is locked first, so that one of the parts sees that it is the last one.
+      const advancePart = Effect.fnUntraced(function*(
+        jobId: string,
+        lastSeq: number,
+        count: number,
+        finished: boolean,
+        { layout, part }: JobPart
+      ) {
+        const known = yield* sql`SELECT FROM truss.jobs WHERE id = ${jobId}::text::uuid FOR UPDATE`
+        if (known.length === 0) return
+        yield* sql`INSERT INTO truss.job_parts (job_id, part, after_seq, finished)
+          VALUES (${jobId}::text::uuid, ${part}, ${String(lastSeq)}::text::int8, ${finished}::boolean)
+          ON CONFLICT (job_id, part) DO UPDATE SET after_seq = greatest(job_parts.after_seq, excluded.after_seq),
+            finished = excluded.finished`
+        const [left] = yield* sql<{ over: boolean }>`SELECT count(*) = ${layout!.n} AS over FROM truss.job_parts
+          WHERE job_id = ${jobId}::text::uuid AND finished`
+        yield* advanceWhole(jobId, 0, count, left!.over)
+      })
+
+      const advance = Effect.fnUntraced(function*(
+        jobId: string,
+        lastSeq: number,
+        count: number,
+        finished: boolean,
+        part: JobPart = whole
+      ) {
+        yield* part.layout === null
+          ? advanceWhole(jobId, lastSeq, count, finished)
+          : sql.withTransaction(advancePart(jobId, lastSeq, count, finished, part))
       })
 
       return Jobs.of({ replay, recover, list, cancel, next, advance })

@@ -1,6 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
 import { sqlState } from "./Database.ts"
+import { joinAll } from "./Layouts.ts"
 import { Partitions } from "./Partitions.ts"
 import { texts } from "./PgArray.ts"
 import { selectFunctionName } from "./Selection.ts"
@@ -75,6 +76,7 @@ export const settleOrigin = Effect.fn("Origin.settle")(function*() {
     const queued = yield* sql.withTransaction(Effect.gen(function*() {
       yield* sql`SELECT pg_advisory_xact_lock(hashtext('truss.origin'))`
       if (!isForeign(yield* known)) return undefined
+      yield* joinAll(sql)
       const selecting = yield* sql<{ id: string }>`
         SELECT w.id::text AS id FROM truss.webhooks w JOIN pg_proc p ON p.pronamespace = 'truss'::regnamespace
           AND p.proname = 'select_' || replace(w.id::text, '-', '')`

@@ -1,5 +1,6 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, Metric } from "effect"
+import { mayNeed } from "./Ahead.ts"
 import { withPartition } from "./CaptureFunctions.ts"
 import { captureLock } from "./CaptureLock.ts"
 
@@ -74,7 +75,7 @@ export class Partitions extends Context.Service<Partitions, {
           DELETE FROM truss.slots s WHERE to_regclass('truss.events_' || slot) IS NULL
           RETURNING slot, ARRAY(
             SELECT c.webhook_id::text FROM truss.cursors c
-            WHERE s.closed_xid IS NULL OR pg_snapshot_xmin(c.seen) < s.closed_xid
+            WHERE s.closed_xid IS NULL OR ${sql.literal(mayNeed("s.closed_xid"))}
           ) AS webhooks`
         for (const { slot, webhooks } of gone) {
           yield* Effect.logWarning(
@@ -114,7 +115,7 @@ export class Partitions extends Context.Service<Partitions, {
             EXISTS (SELECT FROM truss.due d WHERE d.event_slot = s.slot)
               OR EXISTS (
                 SELECT FROM truss.cursors c JOIN truss.webhooks w ON w.id = c.webhook_id
-                WHERE w.active AND pg_snapshot_xmin(c.seen) < s.closed_xid
+                WHERE w.active AND ${sql.literal(mayNeed("s.closed_xid"))}
                   AND EXISTS (SELECT FROM truss.events e WHERE e.slot = s.slot AND e.table_id = w.table_id)
               ) AS needed
           FROM truss.slots s

@@ -56,7 +56,7 @@ const releaseQuery = `
 
 const parkFollowers = `
   UPDATE truss.due d SET at = 'infinity'
-  WHERE d.webhook_id = $1::uuid AND d.at < 'infinity' AND d.key <> ${everyRow} AND (
+  WHERE d.webhook_id = $1::uuid AND d.part = $2 AND d.at < 'infinity' AND d.key <> ${everyRow} AND (
     EXISTS (SELECT FROM truss.due p WHERE p.webhook_id = $1::uuid AND p.key = d.key AND p.event_seq < d.event_seq)
     OR EXISTS (SELECT FROM truss.due p WHERE p.webhook_id = $1::uuid AND p.key = d.key2 AND p.event_seq < d.event_seq)
     OR EXISTS (SELECT FROM truss.due p WHERE p.webhook_id = $1::uuid AND p.key2 = d.key AND p.event_seq < d.event_seq)
@@ -96,7 +96,7 @@ const skipped = (
  * parked (`at` is infinity) until it is done.
  */
 export class RowQueue extends Context.Service<RowQueue, {
-  /** Brings the rows into the webhook's order, whatever they were before; returns the keys of each. */
+  /** Brings the rows of a webhook's part into its order, whatever they were before; returns the keys of each. */
   arrange(webhook: ActorWebhook): Effect.Effect<ReadonlyArray<ReadonlyArray<number>>, SqlError.SqlError>
   /** Lets what is parked first of these keys go on; whether there was anything. */
   release(id: WebhookId, keys: ReadonlyArray<number>): Effect.Effect<boolean, SqlError.SqlError>
@@ -118,15 +118,16 @@ export class RowQueue extends Context.Service<RowQueue, {
         return (yield* sql.unsafe(releaseQuery, [id, plain(keys)])).length > 0
       })
 
-      const findKeys = Effect.fnUntraced(function*({ id, primaryKey }: ActorWebhook) {
+      const findKeys = Effect.fnUntraced(function*({ id, part, primaryKey }: ActorWebhook) {
         // What was written while the order was strict.
-        yield* sql`UPDATE truss.due SET key = NULL WHERE webhook_id = ${id}::text::uuid AND key = ${everyRow}`
+        yield* sql`UPDATE truss.due SET key = NULL
+          WHERE webhook_id = ${id}::text::uuid AND part = ${part} AND key = ${everyRow}`
         while (true) {
           const rows = yield* sql<{ seq: number; slot: number; event_type: EventType | null; body: string | null }>`
             SELECT d.event_seq::float8 AS seq, d.event_slot AS slot, e.event_type::text AS event_type, e.body
             FROM truss.due d LEFT JOIN truss.events e
               ON e.slot = d.event_slot AND e.table_id = d.table_id AND e.seq = d.event_seq
-            WHERE d.webhook_id = ${id}::text::uuid AND d.key IS NULL
+            WHERE d.webhook_id = ${id}::text::uuid AND d.part = ${part} AND d.key IS NULL
             ORDER BY d.event_seq LIMIT ${bodiesAtOnce}`
           if (rows.length === 0) return
           const keys = rows.map(({ body, event_type }) =>
@@ -144,20 +145,20 @@ export class RowQueue extends Context.Service<RowQueue, {
       })
 
       const arrange = Effect.fn("RowQueue.arrange")(function*(webhook: ActorWebhook) {
-        const { id, ordering } = webhook
+        const { id, ordering, part } = webhook
         if (ordering !== "row") {
           yield* sql`UPDATE truss.due SET at = CASE WHEN at = 'infinity' THEN clock_timestamp() ELSE at END,
               key = ${ordering === "strict" ? everyRow : null}::int8, key2 = NULL
-            WHERE webhook_id = ${id}::text::uuid
+            WHERE webhook_id = ${id}::text::uuid AND part = ${part}
               AND (at = 'infinity' OR key IS DISTINCT FROM ${ordering === "strict" ? everyRow : null}::int8)`
           if (ordering === "none") return []
         } else {
           yield* findKeys(webhook)
-          yield* sql.unsafe(parkFollowers, [id])
+          yield* sql.unsafe(parkFollowers, [id, part])
         }
         const rows = yield* sql<DueKeys>`
           SELECT key::float8 AS key, key2::float8 AS key2, at = 'infinity' AS parked
-          FROM truss.due WHERE webhook_id = ${id}::text::uuid`
+          FROM truss.due WHERE webhook_id = ${id}::text::uuid AND part = ${part}`
         const keys = rows.map((row) => row.key2 === null ? [row.key] : [row.key, row.key2])
         const parked = new Set(keys.filter((_, i) => rows[i]!.parked).flat())
         if (parked.size > 0) yield* release(id, [...parked])

@@ -2,7 +2,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Clock, Context, Effect, Layer, Schedule, type Scope } from "effect"
 import { randomUUID } from "node:crypto"
 import type { DatabaseUnavailable } from "../domain/Errors.ts"
-import type { Runner } from "../domain/Runner.ts"
+import type { Cluster, HandOver, Runner } from "../domain/Runner.ts"
 import { oldestPending } from "./Backlog.ts"
 import { orUnavailable } from "./Database.ts"
 import { Health } from "./Health.ts"
@@ -34,10 +34,25 @@ const loadQuery = `
 const clusterQuery = `
   SELECT r.id::text, r.api_address AS address, true AS active, r.started_at, coalesce(l.webhooks, 0) AS webhooks, l.lag
   FROM truss.cluster_runners r LEFT JOIN (
-    SELECT c.runner, ${load} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id
-    WHERE w.active AND c.runner IS NOT NULL GROUP BY c.runner
+    SELECT h.runner, ${load} FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id JOIN (
+      SELECT webhook_id, runner FROM truss.cursors UNION SELECT webhook_id, runner FROM truss.cursor_parts
+    ) h ON h.webhook_id = w.id
+    WHERE w.active AND h.runner IS NOT NULL GROUP BY h.runner
   ) l ON l.runner = r.id
   WHERE r.beat > clock_timestamp() - interval '10 seconds' ORDER BY r.started_at, r.id`
+
+const shownHandOvers = 100
+
+const handOversQuery = `
+  SELECT h.at, h.webhook_id::text AS webhook_id, h.part, h."from"::text AS "from", h."to"::text AS "to" FROM (
+    SELECT taken_at AS at, webhook_id, 0 AS part, taken_from AS "from", runner AS "to" FROM truss.cursors
+    UNION ALL
+    SELECT taken_at, webhook_id, part, taken_from, runner FROM truss.cursor_parts
+  ) h WHERE h.at IS NOT NULL AND h."to" IS NOT NULL ORDER BY h.at DESC, h.webhook_id, h.part LIMIT ${shownHandOvers}`
+
+interface HandOverRow extends Omit<HandOver, "at"> {
+  readonly at: Date
+}
 
 interface Row {
   readonly id: string
@@ -62,8 +77,8 @@ const toRunner = ({ active, address, id, started_at }: Row, load: Load | undefin
 
 /** The processes on this database: each says every two seconds that it lives, and what it does. */
 export class Runners extends Context.Service<Runners, {
-  /** Whoever delivers first, then the others by age. */
-  readonly list: Effect.Effect<ReadonlyArray<Runner>, DatabaseUnavailable>
+  /** Whoever delivers first, then the others by age; and who has taken over what from whom. */
+  readonly cluster: Effect.Effect<Cluster, DatabaseUnavailable>
   /**
    * Says that this process lives and answers at `address`, until the scope ends; what does it in a cluster, while it is
    * a runner, is its lease.
@@ -76,7 +91,7 @@ export class Runners extends Context.Service<Runners, {
       const sql = yield* PgClient.PgClient
       const health = yield* Health
 
-      const list = Effect.gen(function*() {
+      const runners = Effect.gen(function*() {
         const cluster = yield* sql.unsafe<Row & Load>(clusterQuery)
         const rows = yield* sql.unsafe<Row>(listQuery)
         // Beside a cluster no other process delivers.
@@ -88,7 +103,15 @@ export class Runners extends Context.Service<Runners, {
         }
         const [load] = yield* sql.unsafe<Load>(loadQuery)
         return rows.map((row) => toRunner(row, load))
-      }).pipe(orUnavailable, Effect.withSpan("Runners.list"))
+      })
+
+      const cluster = Effect.gen(function*() {
+        const handovers = yield* sql.unsafe<HandOverRow>(handOversQuery)
+        return {
+          runners: yield* runners,
+          handovers: handovers.map((row) => ({ ...row, at: row.at.toISOString() }))
+        }
+      }).pipe(orUnavailable, Effect.withSpan("Runners.cluster"))
 
       const join = Effect.fn("Runners.join")(function*(address: string, clustered = false) {
         const id = randomUUID()
@@ -119,7 +142,7 @@ export class Runners extends Context.Service<Runners, {
         yield* beat.pipe(Effect.repeat(Schedule.spaced("250 millis")), Effect.forkScoped)
       })
 
-      return Runners.of({ list, join })
+      return Runners.of({ cluster, join })
     })
   )
 }

@@ -173,6 +173,18 @@ export const checkSelection = Effect.fn("Selection.check")(function*(
   if (lacking.length > 0) return yield* new TableMismatch({ faults: lacking })
 })
 
+/** Refuses to split what cannot be: one event at a time, or rows without a primary key to tell them by. */
+export const checkPartitions = (table: WatchedTable, { ordering }: WantedSelection) => {
+  const message = ordering === "strict"
+    ? "only 1 goes with strict, which sends one event at a time"
+    : table.primaryKey.length === 0
+    ? `more than 1 needs a primary key, which ${table.schema}.${table.name} has not`
+    : undefined
+  return message === undefined
+    ? Effect.void
+    : Effect.fail(new TableMismatch({ faults: [{ path: "partitions", message }] }))
+}
+
 interface Standing {
   readonly id: WebhookId
   readonly label: string

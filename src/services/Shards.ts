@@ -50,10 +50,13 @@ const storage = Effect.fnUntraced(function*(id: string, held: HeldShards) {
       SELECT shard FROM truss.cluster_shards
       WHERE runner = ${id}::text::uuid AND shard = ANY (${shards}::text::text[])`
 
-  const release = (shard: string) =>
-    sql`DELETE FROM truss.cluster_shards WHERE shard = ${shard} AND runner = ${id}::text::uuid`
+  // Not flushed: a crash of PostgreSQL before somebody has taken the shard gives it back, and who takes it flushes both.
+  const unflushed = sql`WITH s AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))`
 
-  const releaseAll = sql`DELETE FROM truss.cluster_shards WHERE runner = ${id}::text::uuid`
+  const release = (shard: string) =>
+    sql`${unflushed} DELETE FROM truss.cluster_shards USING s WHERE shard = ${shard} AND runner = ${id}::text::uuid`
+
+  const releaseAll = sql`${unflushed} DELETE FROM truss.cluster_shards USING s WHERE runner = ${id}::text::uuid`
 
   // The engine asks again only after a second: what is being handed over is waited for.
   const acquire = Effect.fnUntraced(function*(asked: ReadonlyArray<string>) {

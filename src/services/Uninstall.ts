@@ -12,11 +12,11 @@ const made: ReadonlyArray<readonly [kind: string, name: RegExp]> = [
     "table",
     new RegExp(
       "^(migrations|slots|tables|webhooks|cursors|due|jobs|alerts|audit|api_keys|idempotency|leader|runners|origin" +
-        "|incarnation|events|attempts|encryption_keys|sessions|cluster_runners|cluster_shards)$"
+        "|incarnation|events|attempts|encryption_keys|sessions|cluster_runners|cluster_shards|cursor_parts|job_parts)$"
     )
   ],
-  ["function", /^(only|without|capture_[0-9]+_(?:[a-z]+|json_[0-9]+)|select_[0-9a-f]{32})$/],
-  ["sequence", /^(bell|event_seq|attempt_seq)$/],
+  ["function", /^(only|without|part_of|capture_[0-9]+_(?:[a-z]+|json_[0-9]+)|select_[0-9a-f]{32})$/],
+  ["sequence", /^(bell|event_seq|attempt_seq|epoch_seq)$/],
   ["type", /^(event_type|outcome)$/]
 ]
 

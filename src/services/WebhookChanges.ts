@@ -14,4 +14,8 @@ export const announce = (sql: PgClient.PgClient, id: WebhookId) => sql`SELECT pg
 
 /** Notes, in the caller's transaction, that the webhook is paused or resumed here: what happens between is skipped. */
 export const markPauseOrResume = (sql: PgClient.PgClient, id: WebhookId) =>
-  sql`UPDATE truss.cursors SET gaps = gaps || pg_current_snapshot() WHERE webhook_id = ${id}::text::uuid`
+  sql`WITH c AS (
+      UPDATE truss.cursors SET gaps = gaps || pg_current_snapshot() WHERE webhook_id = ${id}::text::uuid
+      RETURNING webhook_id AS id
+    )
+    UPDATE truss.cursor_parts SET gaps = gaps || pg_current_snapshot() FROM c WHERE webhook_id = c.id`

@@ -27,6 +27,7 @@ import {
   type WebhookPatch
 } from "../domain/Webhook.ts"
 import { maskedValue, type WebhookHeaders } from "../domain/WebhookHeaders.ts"
+import { mayNeed } from "./Ahead.ts"
 import { Audit } from "./Audit.ts"
 import { backlog } from "./Backlog.ts"
 import { Capture, withTriggerLock } from "./Capture.ts"
@@ -36,7 +37,7 @@ import { atPosition, decodeCursor, encodeCursor, positionOf } from "./PageCursor
 import { pageRead } from "./PageRead.ts"
 import { plain, texts } from "./PgArray.ts"
 import { type Seal, sealHeaders, Secrets } from "./Secrets.ts"
-import { asksOfTable, checkSelection, syncSelections } from "./Selection.ts"
+import { asksOfTable, checkPartitions, checkSelection, syncSelections } from "./Selection.ts"
 import { lookUpTable } from "./WatchedTable.ts"
 import { announce, markPauseOrResume, WebhookChanges } from "./WebhookChanges.ts"
 
@@ -76,6 +77,7 @@ interface Row {
   readonly ordering: Ordering
   readonly rate_limit: number | null
   readonly concurrency: number
+  readonly partitions: number
   readonly timeout_ms: number
   readonly max_attempts: number
   readonly fail_count: number
@@ -92,7 +94,7 @@ interface Row {
 
 const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w.events::text[], w.url,
   w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.columns,
-  w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.timeout_ms, w.max_attempts, c.fail_count,
+  w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.partitions, w.timeout_ms, w.max_attempts, c.fail_count,
   c.last_failed_at, c.opened_at, ${backlog} AS backlog, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
   ${positionOf("w.created_at")} AS position, ${positionOf("w.updated_at")} AS version`
 const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
@@ -120,6 +122,7 @@ const toWebhook = (row: Row, now: number): Webhook => {
     ordering: row.ordering,
     rate_limit: row.rate_limit,
     concurrency: row.concurrency,
+    partitions: row.partitions,
     timeout_ms: row.timeout_ms,
     max_attempts: row.max_attempts,
     fail_count: row.fail_count,
@@ -215,7 +218,9 @@ export class Webhooks extends Context.Service<Webhooks, {
           sql,
           `${input.table_schema}.${input.table_name}`,
           Effect.gen(function*() {
-            yield* checkSelection(sql, yield* lookUp(input.table_schema, input.table_name), input)
+            const watched = yield* lookUp(input.table_schema, input.table_name)
+            yield* checkSelection(sql, watched, input)
+            if (input.partitions > 1) yield* checkPartitions(watched, input)
             const table = yield* tableId(input.table_schema, input.table_name)
             const id = WebhookId.make(randomUUID())
             const secret = input.secret ?? null
@@ -223,7 +228,7 @@ export class Webhooks extends Context.Service<Webhooks, {
             yield* sql`
               INSERT INTO truss.webhooks
                 (id, name, table_id, events, url, headers, secret, active, disabled_reason, columns, filter, ordering,
-                  rate_limit, concurrency, timeout_ms, max_attempts)
+                  rate_limit, concurrency, partitions, timeout_ms, max_attempts)
               VALUES (${id}::text::uuid, ${input.name}, ${table}, ${
               plain(input.events)
             }::text::truss.event_type[], ${input.url},
@@ -233,7 +238,7 @@ export class Webhooks extends Context.Service<Webhooks, {
               input.columns === null ? null : texts(input.columns)
             }::text::text[],
                 ${input.filter === null ? null : JSON.stringify(input.filter)}::text::json, ${input.ordering},
-                ${input.rate_limit}, ${input.concurrency}, ${input.timeout_ms}, ${input.max_attempts})`
+                ${input.rate_limit}, ${input.concurrency}, ${input.partitions}, ${input.timeout_ms}, ${input.max_attempts})`
             yield* sql`
               INSERT INTO truss.cursors (webhook_id, seen, gaps)
               SELECT ${id}::text::uuid, pg_current_snapshot(),
@@ -321,6 +326,7 @@ export class Webhooks extends Context.Service<Webhooks, {
           input.rate_limit ?? null
         }::int END,
             concurrency = coalesce(${input.concurrency ?? null}::int, concurrency),
+            partitions = coalesce(${input.partitions ?? null}::int2, partitions),
             timeout_ms = coalesce(${input.timeout_ms ?? null}::int, timeout_ms),
             max_attempts = coalesce(${input.max_attempts ?? null}::int, max_attempts),
             updated_at = clock_timestamp()
@@ -329,10 +335,10 @@ export class Webhooks extends Context.Service<Webhooks, {
 
       /** From here on these event types are asked for: a webhook that stands further back skips earlier ones. */
       const askFrom = (id: WebhookId, added: ReadonlyArray<ChangeType>) =>
-        sql`UPDATE truss.cursors SET since = (
+        sql`UPDATE truss.cursors c SET since = (
             SELECT json_agg(s) FROM (
               SELECT s FROM json_array_elements(since) s
-              WHERE pg_snapshot_xmax((s ->> 'at')::pg_snapshot) > pg_snapshot_xmin(seen)
+              WHERE ${sql.literal(mayNeed("pg_snapshot_xmax((s ->> 'at')::pg_snapshot)"))}
               UNION ALL
               SELECT json_build_object('types', ${plain(added)}::text::text[], 'at', pg_current_snapshot()::text)
             ) s)
@@ -354,8 +360,13 @@ export class Webhooks extends Context.Service<Webhooks, {
             const now = yield* byId(webhookId)
             yield* demand(conditions, now)
             const moves = schema !== now.table_schema || name !== now.table_name
-            const wanted = moves ? { ...toWebhook(now, 0), ...input } : input
-            if (moves || asksOfTable(input)) yield* checkSelection(sql, yield* lookUp(schema, name), wanted)
+            const whole = { ...toWebhook(now, 0), ...input }
+            if (moves || asksOfTable(input)) {
+              yield* checkSelection(sql, yield* lookUp(schema, name), moves ? whole : input)
+            }
+            if (moves || input.ordering !== undefined || input.partitions !== undefined) {
+              if (whole.partitions > 1) yield* checkPartitions(yield* lookUp(schema, name), whole)
+            }
             const table = moves ? yield* tableId(schema, name) : now.table_id
             yield* write(webhookId, input, table)
             if (input.active !== undefined && input.active !== now.active) {
@@ -364,9 +375,12 @@ export class Webhooks extends Context.Service<Webhooks, {
             const added = (input.events ?? []).filter((event) => !now.events.includes(event))
             if (added.length > 0) yield* askFrom(webhookId, added)
             if (moves) {
-              yield* sql`UPDATE truss.cursors SET since = '[]', restart = pg_current_snapshot(),
-                gaps = CASE WHEN ${input.active ?? now.active} THEN '{}' ELSE ARRAY[pg_current_snapshot()] END
-                WHERE webhook_id = ${webhookId}::text::uuid`
+              yield* sql`UPDATE truss.cursors SET since = '[]' WHERE webhook_id = ${webhookId}::text::uuid`
+              for (const positions of ["cursors", "cursor_parts"]) {
+                yield* sql`UPDATE ${sql.literal(`truss.${positions}`)} SET restart = pg_current_snapshot(),
+                  gaps = CASE WHEN ${input.active ?? now.active} THEN '{}' ELSE ARRAY[pg_current_snapshot()] END
+                  WHERE webhook_id = ${webhookId}::text::uuid`
+              }
               yield* Effect.catchTag(capture.sync(now.table_id), "TableNotWatchable", () => Effect.void)
             }
             if (moves || input.events !== undefined || input.active === true) yield* capture.sync(table)

@@ -26,6 +26,7 @@ describe("Webhook", () => {
         ordering: "none" as const,
         rate_limit: null,
         concurrency: 16,
+        partitions: 1,
         timeout_ms: 15_000,
         max_attempts: 8
       })

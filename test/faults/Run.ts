@@ -9,7 +9,7 @@ import { answersWell, type Endpoints, startEndpoints } from "./Endpoint.ts"
 import { hasten, readCaptured, readLog, readPending, readSample } from "./Evidence.ts"
 import type { Counts, Finding, History, Watched } from "./History.ts"
 import type { PlannedWebhook, Schedule } from "./Schedule.ts"
-import { makeStage, type Stage } from "./Stage.ts"
+import { makeStage, type Stage, type TakeOver } from "./Stage.ts"
 import { connect, createTables, patiently, readLedger, write, type Writing } from "./Writers.ts"
 
 export interface Verdict {
@@ -27,6 +27,7 @@ export interface Verdict {
   /** What `strict` webhooks got in another order than that of the commits, of transactions that overlapped. */
   readonly overtaken: number
   readonly samples: number
+  readonly takeOvers: ReadonlyArray<TakeOver>
   readonly history: History
   readonly output: string
 }
@@ -50,6 +51,7 @@ const createWebhooks = (service: ServiceProcess, endpoints: Endpoints, schedule:
         url: endpoints.url(`/${webhook.name}`),
         ordering: webhook.ordering,
         concurrency: webhook.concurrency,
+        partitions: webhook.partitions,
         max_attempts: webhook.maxAttempts,
         timeout_ms: webhook.timeoutMs,
         ...(webhook.signed ? { secret } : {})
@@ -151,7 +153,7 @@ const storm = Effect.fnUntraced(function*(
   yield* Effect.all([
     write(writers, schedule, writing),
     ...webhooks.map((webhook) => behave(endpoints, webhook)),
-    ...schedule.faults.map((fault) => Effect.delay(stage.suffer(fault), fault.at))
+    ...schedule.faults.map((fault) => Effect.delay(stage.suffer(fault, webhooks), fault.at))
   ], { concurrency: "unbounded", discard: true })
   yield* Fiber.interrupt(watching)
   return writing
@@ -222,6 +224,7 @@ export const run = Effect.fnUntraced(function*(
     duplicates: duplicatesOf(history),
     overtaken: overtaken(history),
     samples,
+    takeOvers: stage.takeOvers,
     history,
     output: stage.output()
   }

@@ -28,6 +28,7 @@ export interface PlannedWebhook {
   readonly events: ReadonlyArray<string>
   readonly ordering: Ordering
   readonly concurrency: number
+  readonly partitions: number
   readonly maxAttempts: number
   readonly timeoutMs: number
   readonly signed: boolean
@@ -50,11 +51,14 @@ export type FaultKind =
   | "connections frozen"
   | "connections half-open, service's half"
   | "connections half-open, server's half"
+  | "runner cut off from the others"
+  | "all runners rolled"
+  | "webhooks split otherwise"
 
 export interface PlannedFault {
   readonly at: number
   readonly kind: FaultKind
-  /** Which process of the service; 0 but for schedules with a standby. */
+  /** Which process of the service; 0 but for schedules with several. */
   readonly process: number
   /** Until it is healed: restarted, thawed, closed. */
   readonly forMs: number
@@ -77,6 +81,8 @@ export interface Schedule {
   readonly writers: PlannedWriters
   /** A second process on the same database. */
   readonly standby: boolean
+  /** How many runners share the webhooks; 0: there is no cluster. */
+  readonly runners: number
   /** How the service ends before the database is made ready for the rest. */
   readonly ends: "stop" | "kill"
 }
@@ -85,6 +91,8 @@ export interface Limits {
   readonly orderings: ReadonlyArray<Ordering>
   /** Whether a webhook that answered 410 can be repaired: the service has the route. */
   readonly recovers: boolean
+  /** Three runners and many webhooks. */
+  readonly cluster: boolean
 }
 
 const behaviours: ReadonlyArray<Behaviour> = [
@@ -131,6 +139,21 @@ const onConnections: ReadonlyArray<FaultKind> = [
   "connections half-open, server's half"
 ]
 
+const onCluster: ReadonlyArray<FaultKind> = [
+  ...onService,
+  "service stop",
+  "service freeze",
+  "connections cut",
+  "connections frozen",
+  "runner cut off from the others",
+  "runner cut off from the others",
+  "all runners rolled",
+  "postgres fast",
+  "postgres immediate",
+  "postgres kill -9",
+  "webhooks split otherwise"
+]
+
 const eventTypes = ["INSERT", "UPDATE", "DELETE"]
 
 export const draws = (random: () => number) => {
@@ -143,9 +166,64 @@ export const draws = (random: () => number) => {
 /** The behaviour that `mixed` stands for this time. */
 export const drawMixed = (random: () => number): Behaviour => draws(random).pick(mixture)
 
+const partitionsOf = (ordering: Ordering, random: () => number) =>
+  ordering === "strict" ? 1 : draws(random).pick([1, 1, 2, 4, 8])
+
+/** Three runners, 60 webhooks on three tables, and faults that are long enough for others to take over. */
+const clusterScheduleOf = (seed: number, limits: Limits): Schedule => {
+  const random = randomOf(seed)
+  const { between, chance, pick } = draws(random)
+  const tables = ["alpha", "beta", "gamma"]
+  const runMs = between(14_000, 20_000)
+  const webhooks = Array.from({ length: 60 }, (_, n): PlannedWebhook => {
+    const ordering = limits.orderings[n % limits.orderings.length]!
+    const phases: Array<Phase> = []
+    for (let at = between(0, 2_000); at < runMs; at += between(2_000, 8_000)) {
+      phases.push({ at, behaviour: chance(0.6) ? "ok" : pick(["slow", "error", "hang", "reset", "mixed", "mixed"]) })
+    }
+    return {
+      name: `${ordering}-${n}`,
+      table: tables[n % 7 % tables.length]!,
+      events: eventTypes,
+      ordering,
+      concurrency: pick([1, 4, 16]),
+      partitions: chance(0.3) ? partitionsOf(ordering, random) : 1,
+      maxAttempts: 8,
+      timeoutMs: between(300, 1_000),
+      signed: chance(0.5),
+      phases,
+      goes: false
+    }
+  })
+  const faults: Array<PlannedFault> = []
+  for (let at = between(500, 2_000); at < runMs; at += between(1_500, 5_000)) {
+    const forMs = chance(0.4) ? between(50, 1_500) : between(6_000, 9_000)
+    const kind = pick(onCluster)
+    faults.push({
+      at,
+      kind,
+      process: between(0, 2),
+      forMs: kind.startsWith("postgres") ? Math.min(forMs, 1_500) : forMs
+    })
+  }
+  return {
+    seed,
+    runMs,
+    tables,
+    webhooks,
+    faults,
+    standby: false,
+    runners: 3,
+    writers: { count: 2, pauseMs: between(80, 160), keys: between(15, 100), changesSchema: chance(0.5) },
+    ends: chance(0.5) ? "stop" : "kill"
+  }
+}
+
 /** The schedule of a seed; the same for the same limits. */
 export const scheduleOf = (seed: number, limits: Limits): Schedule => {
-  const { between, chance, pick } = draws(randomOf(seed))
+  if (limits.cluster) return clusterScheduleOf(seed, limits)
+  const random = randomOf(seed)
+  const { between, chance, pick } = draws(random)
   const tables = chance(0.5) ? ["alpha"] : ["alpha", "beta"]
   const standby = chance(0.3)
   // Long enough for the other process to take over while this one is frozen, and to meet it when it wakes up.
@@ -169,6 +247,7 @@ export const scheduleOf = (seed: number, limits: Limits): Schedule => {
       events: eventTypes.filter((type) => type !== ignored),
       ordering,
       concurrency: pick([1, 2, 4, 16, 64]),
+      partitions: partitionsOf(ordering, random),
       maxAttempts: pick([1, 2, 3, 8, 8, 8]),
       timeoutMs: between(300, 1_000),
       signed: chance(0.5),
@@ -178,7 +257,9 @@ export const scheduleOf = (seed: number, limits: Limits): Schedule => {
   })
   const faults: Array<PlannedFault> = [...longFreeze]
   for (let at = between(200, 900); at < runMs; at += between(300, 1_500)) {
-    const kind = pick(chance(0.45) ? onService : chance(0.5) ? onPostgres : onConnections)
+    const kind = chance(0.1)
+      ? "webhooks split otherwise"
+      : pick(chance(0.45) ? onService : chance(0.5) ? onPostgres : onConnections)
     faults.push({ at, kind, process: standby ? between(0, 1) : 0, forMs: chance(0.3) ? 0 : between(50, 1_500) })
     // It is the freeze that the run is long for.
     if (longFreeze.length > 0) at += 2_500
@@ -190,6 +271,7 @@ export const scheduleOf = (seed: number, limits: Limits): Schedule => {
     webhooks,
     faults,
     standby,
+    runners: 0,
     writers: {
       count: between(2, 6),
       pauseMs: between(1, 20),

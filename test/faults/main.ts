@@ -2,7 +2,8 @@
  * `npm run test:faults`: random schedules of faults against the real process on a real PostgreSQL. Environment:
  * FAULT_SCHEDULES how many (20), FAULT_SECONDS after which no more begin (600), FAULT_SEED that of the first schedule,
  * the next ones count on; FAULT_LANES how many at once (2), each with a PostgreSQL of its own; FAULT_ORDERINGS which
- * orderings webhooks have (none,row,strict). What a failed schedule left is kept in FAULT_EVIDENCE (a temporary folder).
+ * orderings webhooks have (none,row,strict); FAULT_CLUSTER=1 (`npm run test:cluster`) for three runners that share 60
+ * webhooks, and how long it took until what a runner had ran elsewhere. What a failed schedule left is kept in FAULT_EVIDENCE (a temporary folder).
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
@@ -15,7 +16,7 @@ import { type OwnPostgres, ownPostgresWith } from "../support/OwnPostgres.ts"
 import { newSeed } from "../support/Random.ts"
 import { startService } from "../support/ServiceProcess.ts"
 import { recovers, routesOf, run, type Verdict } from "./Run.ts"
-import { type Limits, type Schedule, scheduleOf } from "./Schedule.ts"
+import { type FaultKind, type Limits, type Schedule, scheduleOf } from "./Schedule.ts"
 
 const say = (line: string) => Effect.sync(() => void process.stdout.write(`${line}\n`))
 
@@ -29,6 +30,7 @@ const options = {
   seconds: number("FAULT_SECONDS", 600),
   lanes: Math.max(1, number("FAULT_LANES", 2)),
   seed: number("FAULT_SEED", newSeed()),
+  cluster: process.env["FAULT_CLUSTER"] === "1",
   orderings: Ordering.literals.filter((name) => (process.env["FAULT_ORDERINGS"] ?? name).split(",").includes(name)),
   evidence: process.env["FAULT_EVIDENCE"] ?? join(tmpdir(), "truss-faults")
 }
@@ -81,6 +83,19 @@ const shortFaults = ({ faults, standby }: Schedule) =>
   [...(standby ? ["standby"] : []), ...faults.map(({ at, kind, process }) => `${kind}${process ? "'" : ""} at ${at}`)]
     .join(", ")
 
+/** Until all that a runner had ran elsewhere, by what was done to it; none where something else happened meanwhile. */
+const times = new Map<FaultKind, Array<number>>()
+
+const tellTimes = Effect.suspend(() =>
+  Effect.forEach(times, ([how, all]) => {
+    const sorted = all.toSorted((a, b) => a - b)
+    return say(
+      `${how} to running elsewhere: ${all.length} times, median ${sorted[Math.floor(sorted.length / 2)]} ms, ` +
+        `most ${sorted.at(-1)} ms`
+    )
+  })
+)
+
 const tell = Effect.fnUntraced(function*(schedule: Schedule, verdict: Verdict, seconds: number) {
   const { attempts, committed, delivered, duplicates, failed, findings } = verdict
   totals.schedules++
@@ -90,6 +105,7 @@ const tell = Effect.fnUntraced(function*(schedule: Schedule, verdict: Verdict, s
   totals.attempts += attempts
   totals.duplicates += duplicates
   totals.overtaken += verdict.overtaken
+  for (const { how, ms } of verdict.takeOvers) times.set(how, [...times.get(how) ?? [], ms])
   yield* say(
     `seed ${schedule.seed}: ${findings.length === 0 ? "ok" : `${findings.length} FINDINGS`}, committed ${committed}, ` +
       `rolled back ${verdict.rolledBack}, broken ${verdict.broken}, delivered ${delivered}, failed ${failed}, attempts ${attempts}, ` +
@@ -137,7 +153,7 @@ const limitsOf = Effect.scoped(Effect.gen(function*() {
   yield* postgres.start
   const service = yield* startService(postgres.url)
   yield* service.ready()
-  return { orderings: options.orderings, recovers: recovers(yield* routesOf(service)) }
+  return { orderings: options.orderings, cluster: options.cluster, recovers: recovers(yield* routesOf(service)) }
 }))
 
 const main = Effect.gen(function*() {
@@ -155,6 +171,7 @@ const main = Effect.gen(function*() {
   )
   yield* Effect.all(lanes, { concurrency: "unbounded", discard: true })
   const seconds = (Date.now() - startedAt) / 1000
+  yield* tellTimes
   yield* say(`${Object.entries(totals).map(([name, value]) => `${name} ${value}`).join(", ")}, ${seconds.toFixed(0)} s`)
   if (totals.broken > 0 || totals.schedules === 0) process.exitCode = 1
 })

@@ -30,6 +30,7 @@ it.layer(TestDatabase.layerUrl, { excludeTestServices: true })("the cluster", (i
       assert.hasAllKeys(alone, ["id", "address", "role", "started_at", "webhooks", "lag_seconds"])
       assert.deepInclude(alone, { webhooks: 0, lag_seconds: 0, address: new URL(first.service.baseUrl).host })
       assert.isAtMost(Math.abs(Date.now() - Date.parse(alone!.started_at)), 60_000)
+      assert.deepInclude(JSON.parse((yield* first.service.ask("GET", "/cluster")).text), { handovers: [] })
 
       const second = yield* another
       const both = yield* rolesAre(second.service, "active", "standby")

@@ -246,7 +246,7 @@ const repair = Layer.mergeAll(
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
   Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
   Layer.succeed(Statistics, { of: () => elsewhere }),
-  Layer.succeed(Runners, { list: elsewhere, join: () => elsewhere }),
+  Layer.succeed(Runners, { cluster: elsewhere, join: () => elsewhere }),
   Layer.succeed(Standing, { refresh: Effect.void }),
   Layer.succeed(Tables, { list: () => elsewhere }),
   Layer.succeed(Jobs, {

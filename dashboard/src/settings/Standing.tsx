@@ -1,4 +1,5 @@
 import { queryOptions, useQuery } from "@tanstack/react-query"
+import { Link } from "@tanstack/react-router"
 import { call } from "../api/Client.ts"
 import { Badge, Dot } from "../parts/Badge.tsx"
 import { plural, seconds } from "../parts/Numbers.ts"
@@ -34,30 +35,52 @@ const Runners = () => {
       : <Loading what="the processes" lines={2} />
   }
   if (cluster.data.runners.length === 0) return <Empty title="No process has said that it is there" />
+  const { handovers, runners } = cluster.data
+  const addressOf = (id: string) => runners.find((runner) => runner.id === id)?.address ?? "a runner that is gone"
   return (
-    <ul>
-      {cluster.data.runners.map((runner) => (
-        <li
-          key={runner.id}
-          className="flex flex-wrap items-center gap-x-4 gap-y-1 border-t border-line px-4 py-2.5 first:border-t-0"
-        >
-          <span className="font-mono font-medium wrap-anywhere">{runner.address}</span>
-          <Badge tone={runner.role === "active" ? "good" : "plain"}>
-            {runner.role === "active" ? "Delivers" : "Stands by"}
-          </Badge>
-          {runner.role === "active" && (
-            <span className="text-muted">
-              {plural(runner.webhooks, "active webhook")}, {runner.lag_seconds === 0
-                ? "nothing waits"
-                : `the oldest event waits for ${seconds(runner.lag_seconds)}`}
+    <>
+      <ul>
+        {runners.map((runner) => (
+          <li
+            key={runner.id}
+            className="flex flex-wrap items-center gap-x-4 gap-y-1 border-t border-line px-4 py-2.5 first:border-t-0"
+          >
+            <span className="font-mono font-medium wrap-anywhere">{runner.address}</span>
+            <Badge tone={runner.role === "active" ? "good" : "plain"}>
+              {runner.role === "active" ? "Delivers" : "Stands by"}
+            </Badge>
+            {runner.role === "active" && (
+              <span className="text-muted">
+                {plural(runner.webhooks, "active webhook")}, {runner.lag_seconds === 0
+                  ? "nothing waits"
+                  : `the oldest event waits for ${seconds(runner.lag_seconds)}`}
+              </span>
+            )}
+            <span className="ml-auto text-[0.93rem] text-muted">
+              started <Time at={runner.started_at} style="ago" />
             </span>
-          )}
-          <span className="ml-auto text-[0.93rem] text-muted">
-            started <Time at={runner.started_at} style="ago" />
-          </span>
-        </li>
-      ))}
-    </ul>
+          </li>
+        ))}
+      </ul>
+      {handovers.length > 0 && (
+        <details className="border-t border-line px-4 py-2.5">
+          <summary className="cursor-pointer font-medium">
+            {plural(handovers.length, "hand-over")}, the newest first
+          </summary>
+          <ol className="mt-2 grid gap-1 text-[0.93rem] text-muted">
+            {handovers.map(({ at, from, part, to, webhook_id }) => (
+              <li key={`${webhook_id}.${part}`} className="wrap-anywhere">
+                <Time at={at} style="ago" />:{"  "}
+                <Link to="/webhooks/$id" params={{ id: webhook_id }} className="font-mono underline">
+                  {webhook_id}
+                </Link>
+                {part > 0 && `, part ${part},`} from {addressOf(from)} to {addressOf(to)}
+              </li>
+            ))}
+          </ol>
+        </details>
+      )}
+    </>
   )
 }
 

@@ -1,10 +1,6 @@
-import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
-import { Runner } from "../../domain/Runner.ts"
+import { Cluster } from "../../domain/Runner.ts"
 import { Unavailable } from "./Problems.ts"
-
-/** Every process on the database. */
-export const Cluster = Schema.Struct({ runners: Schema.Array(Runner) }).annotate({ identifier: "Cluster" })
 
 const get = HttpApiEndpoint.get("get", "/cluster", {
   success: Cluster,
@@ -12,7 +8,7 @@ const get = HttpApiEndpoint.get("get", "/cluster", {
 }).annotateMerge(OpenApi.annotations({
   summary: "List the processes",
   description: "The process that delivers, and those that stand by. One that was killed is listed for at most 10 s. " +
-    "`webhooks` and `lag_seconds` (the age of the oldest event that an active webhook waits for) are 0 on a standby."
+    "`webhooks` and `lag_seconds` (the age of the oldest event that an active webhook waits for) are 0 on a standby. `handovers` are the newest 100 webhooks, or parts of them, that a runner took over from another one."
 }))
 
 /** Who delivers. */

@@ -11,6 +11,7 @@ const orderings = [
 
 const numbers = [
   { field: "concurrency", path: "concurrency", label: "At once", hint: "Deliveries in flight: 1 to 256" },
+  { field: "partitions", path: "partitions", label: "Partitions", hint: "Runners that share it, by row: 1 to 64" },
   { field: "rateLimit", path: "rate_limit", label: "Rate limit", hint: "Requests a second; empty for none" },
   { field: "timeout", path: "timeout_ms", label: "Time-out", hint: "Seconds for a whole attempt: 0.1 to 60" },
   { field: "maxAttempts", path: "max_attempts", label: "Attempts", hint: "At an event, in all: 1 to 20" }
@@ -45,7 +46,7 @@ export const Delivery = ({ draft, faults, set }: SectionProps) => {
         </div>
         {ordering !== undefined && <FieldError>{ordering}</FieldError>}
       </fieldset>
-      <div className="grid gap-4 sm:grid-cols-2 xl:grid-cols-4">
+      <div className="grid gap-4 sm:grid-cols-2 xl:grid-cols-5">
         {numbers.map(({ field, hint, label, path }) => (
           <Field key={field} label={label} hint={hint} error={faultAt(faults, path)}>
             {(control) => (

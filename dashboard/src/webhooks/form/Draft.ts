@@ -31,6 +31,7 @@ export interface Draft {
   readonly headers: ReadonlyArray<DraftHeader>
   readonly ordering: WebhookCreate["ordering"]
   readonly concurrency: string
+  readonly partitions: string
   readonly rateLimit: string
   readonly timeout: string
   readonly maxAttempts: string
@@ -52,6 +53,7 @@ export const emptyDraft: Draft = {
   headers: [],
   ordering: "none",
   concurrency: "16",
+  partitions: "1",
   rateLimit: "",
   timeout: "15",
   maxAttempts: "8"
@@ -79,6 +81,7 @@ export const draftOf = (webhook: Webhook): Draft => ({
   headers: Object.entries(webhook.headers).map(([name, value]) => ({ key: newKey(), name, value })),
   ordering: webhook.ordering,
   concurrency: String(webhook.concurrency),
+  partitions: String(webhook.partitions),
   rateLimit: webhook.rate_limit === null ? "" : String(webhook.rate_limit),
   timeout: String(webhook.timeout_ms / 1_000),
   maxAttempts: String(webhook.max_attempts)
@@ -122,6 +125,7 @@ export const bodyOf = (draft: Draft, types: ReadonlyMap<string, string>): Omit<W
   ),
   ordering: draft.ordering,
   concurrency: number(draft.concurrency),
+  partitions: number(draft.partitions),
   rate_limit: draft.rateLimit.trim() === "" ? null : number(draft.rateLimit),
   timeout_ms: Math.round(number(draft.timeout) * 1_000),
   max_attempts: number(draft.maxAttempts)

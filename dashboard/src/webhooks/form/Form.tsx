@@ -19,7 +19,7 @@ export interface SectionProps {
 
 /** Paths that some field of the form shows. */
 const shown =
-  /^(?:name|url|table_name|table_schema|events|columns|filter|headers|ordering|concurrency|rate_limit|timeout_ms|max_attempts|secret)(?:\.|$)/
+  /^(?:name|url|table_name|table_schema|events|columns|filter|headers|ordering|concurrency|partitions|rate_limit|timeout_ms|max_attempts|secret)(?:\.|$)/
 
 const Refusal = ({ error }: { readonly error: Error }) => {
   const faults = error instanceof Problem ? error.faults : []
