@@ -10,7 +10,7 @@ import type { EventType } from "../domain/EventType.ts"
 import { handedOverStatus, isListenSink } from "../domain/ListenSink.ts"
 import { Egress } from "./Egress.ts"
 import { makeSign, type StoredSecrets, unreadable } from "./Signing.ts"
-import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
+import { type Exchange, type Request, Transport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
 /** Bytes of an answer's body that are kept. */
@@ -61,13 +61,7 @@ const refusals: Record<string, AttemptError> = {
   ECONNABORTED: "connection_reset",
   ConnectionClosed: "connection_reset",
   ConnectionRefused: "connection_refused",
-  UND_ERR_SOCKET: "connection_reset",
-  UND_ERR_CLOSED: "connection_reset",
-  UND_ERR_DESTROYED: "connection_reset",
-  UND_ERR_CONNECT_TIMEOUT: "timeout",
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: "protocol",
-  UND_ERR_RES_EXCEEDED_MAX_SIZE: "protocol",
-  UND_ERR_HEADERS_OVERFLOW: "protocol",
+  ERR_HTTP_PROTOCOL: "protocol",
   ERR_BLOCKED_ADDRESS: "blocked_address",
   ENOTFOUND: "dns",
   EAI_AGAIN: "dns",
@@ -86,16 +80,15 @@ export const toAttemptError = (error: unknown): AttemptError => {
   const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : ""
   const known = refusals[code]
   if (known !== undefined) return known
-  if (code.startsWith("HPE_") || error instanceof Error && error.name === "HTTPParserError") return "protocol"
   if (code.startsWith("EAI_") || code.startsWith("ERR_DNS") || code.startsWith("DNS")) return "dns"
   if (/TLS|SSL|CERT|SIGNATURE|ISSUER|EPROTO|UNABLE_TO|DEPTH_ZERO/.test(code)) return "tls"
   return "connection_reset"
 }
 
-/** Every attempt fails, and the log says why: without its secrets nothing goes to an endpoint. */
-const refuse: SendMessage = (_, done) => {
+/** Every attempt fails, and the log says why. */
+const refuse = (error: AttemptError): SendMessage => (_, done) => {
   const timer = setImmediate(() =>
-    done({ statusCode: null, responseBody: null, latencyMs: 0, error: "secret_unreadable", retryAfter: null })
+    done({ statusCode: null, responseBody: null, latencyMs: 0, error, retryAfter: null })
   )
   return () => clearImmediate(timer)
 }
@@ -114,84 +107,123 @@ const handOver: SendMessage = (_, done) => {
   return () => clearImmediate(soon)
 }
 
+/** What may stand in a header: anything else could end it and begin another one. */
+const headerText = /^[\t\x20-\x7e\x80-\xff]*$/
+
+const linesOf = (headers: ReadonlyArray<string>): string => {
+  let lines = ""
+  for (let i = 0; i < headers.length; i += 2) lines += `${headers[i]}: ${headers[i + 1]}\r\n`
+  return lines
+}
+
+const decoder = new TextDecoder("utf-8")
+
+/** PostgreSQL's text has no NUL; what is no UTF-8 becomes U+FFFD. */
+const toText = (latin1: string): string =>
+  /^[\t\r\n\x20-\x7e]*$/.test(latin1) ? latin1 : decoder.decode(Buffer.from(latin1, "latin1")).replaceAll("\0", "\ufffd")
+
+/** One request and what is known of its answer: an object and no closures, since there is one for each event. */
+class Attempt implements Exchange {
+  private readonly done: Done
+  private readonly startedAt = performance.now()
+  private request: Request | undefined
+  private timer: NodeJS.Timeout | undefined
+  /** What is kept of the body, a byte in each character. */
+  private kept = ""
+  private status = 0
+  private retryAfter: string | null = null
+  private isFlood = false
+  private isOver = false
+
+  constructor(done: Done) {
+    this.done = done
+  }
+
+  begin(request: Request, timeoutMs: number): void {
+    this.request = request
+    this.timer = setTimeout(() => this.timeOut(), timeoutMs)
+  }
+
+  /** Ends it without an answer. */
+  cancel(): void {
+    this.isOver = true
+    this.abort()
+  }
+
+  onHeaders(status: number, retryAfter: string | null, contentLength: number): void {
+    this.status = status
+    this.retryAfter = retryAfter
+    this.isFlood = !(contentLength <= drainedBytes)
+  }
+
+  onData(bytes: Buffer, start: number, end: number): void {
+    const room = keptBytes - this.kept.length
+    if (room === 0) return
+    this.kept += bytes.toString("latin1", start, Math.min(end, start + room))
+    if (this.kept.length < keptBytes) return
+    // All that is kept has come. A little more may follow on a connection worth keeping; a flood is cut off.
+    this.onEnd()
+    if (this.isFlood) this.abort()
+    else this.timer = setTimeout(() => this.abort(), 1_000)
+  }
+
+  onEnd(): void {
+    this.end(this.status, toText(this.kept), this.status >= 300 && this.status < 400 ? "redirect" : null)
+  }
+
+  onError(error: unknown): void {
+    this.retryAfter = null
+    this.end(null, null, toAttemptError(error))
+  }
+
+  private timeOut(): void {
+    this.retryAfter = null
+    this.abort()
+    this.end(null, null, "timeout")
+  }
+
+  private abort(): void {
+    clearTimeout(this.timer)
+    this.request?.abort(this)
+  }
+
+  private end(statusCode: number | null, responseBody: string | null, error: AttemptError | null): void {
+    clearTimeout(this.timer)
+    if (this.isOver) return
+    this.isOver = true
+    this.done({
+      statusCode,
+      responseBody,
+      latencyMs: performance.now() - this.startedAt,
+      error,
+      retryAfter: this.retryAfter
+    })
+  }
+}
+
 /** How an endpoint's requests look; made once, used for each. */
-const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
+const makeSend = (endpoint: Endpoint, transport: Transport): SendMessage => {
   if (isListenSink(endpoint.url)) return handOver
   const { previousSecret, secret } = endpoint
-  if (secret === unreadable) return refuse
-  const url = new URL(endpoint.url)
-  let post = transports.first.to(url)
+  // Without its secrets nothing goes to an endpoint.
+  if (secret === unreadable) return refuse("secret_unreadable")
+  const post = transport.to(new URL(endpoint.url))
   const sign = makeSign({ secret, previousSecret })
   const own = Object.entries(endpoint.headers)
-  const common = [
+  const common = linesOf([
     ...(own.some(([name]) => name.toLowerCase() === "user-agent") ? [] : ["User-Agent", `Truss-Webhooks/${version}`]),
     ...own.flat(),
-    "Host",
-    url.host,
     "Content-Type",
     "application/json"
-  ]
+  ])
+  if (!own.flat().every((text) => headerText.test(text))) return refuse("protocol")
   return ({ body, headers: more, id }, done) => {
-    const started = performance.now()
+    const attempt = new Attempt(done)
     const now = Date.now()
-    const headers = common.concat(more, ["webhook-id", id, "webhook-timestamp", String(Math.floor(now / 1000))])
+    const headers = [...more, "webhook-id", id, "webhook-timestamp", String(Math.floor(now / 1000))]
     sign(headers, id, now, body)
-    const chunks: Array<Buffer> = []
-    let size = 0
-    let status = 0
-    let retryAfter: string | null = null
-    let flood = false
-    let over = false
-    let starting = true
-    let timer: NodeJS.Timeout | undefined = undefined
-    const end = (statusCode: number | null, responseBody: string | null, error: AttemptError | null): void => {
-      if (starting) return queueMicrotask(() => end(statusCode, responseBody, error))
-      if (over) return
-      over = true
-      clearTimeout(timer)
-      done({ statusCode, responseBody, latencyMs: performance.now() - started, error, retryAfter })
-    }
-    const finish = () => {
-      clearTimeout(timer)
-      end(status, toText(chunks), status >= 300 && status < 400 ? "redirect" : null)
-    }
-    const fail = (error: unknown) => {
-      clearTimeout(timer)
-      // undici gives up on a server that says 100 Continue without being asked; the other way bears it.
-      if (error instanceof Error && error.message === "bad response") post = transports.second().to(url)
-      retryAfter = null
-      end(null, null, toAttemptError(error))
-    }
-    const abort = post(headers, body, {
-      onHeaders: (code, after, length) => {
-        status = code
-        retryAfter = after
-        flood = !(length <= drainedBytes)
-      },
-      onData: (chunk) => {
-        if (size >= keptBytes) return
-        chunks.push(size + chunk.length > keptBytes ? chunk.subarray(0, keptBytes - size) : chunk)
-        size += chunk.length
-        if (size < keptBytes) return
-        // All that is kept has come. A little more may follow on a connection worth keeping; a flood is cut off.
-        finish()
-        if (flood) abort()
-        else timer = setTimeout(abort, 1_000)
-      },
-      onEnd: finish,
-      onError: fail
-    })
-    starting = false
-    timer = setTimeout(() => {
-      retryAfter = null
-      end(null, null, "timeout")
-      abort()
-    }, endpoint.timeoutMs)
-    return () => {
-      over = true
-      clearTimeout(timer)
-      abort()
-    }
+    attempt.begin(post(common + linesOf(headers), body, attempt), endpoint.timeoutMs)
+    return () => attempt.cancel()
   }
 }
 
@@ -200,20 +232,6 @@ const toMessage = ({ body, eventType, nonce, ref, traceparent }: Delivery, hasOw
   if (traceparent !== undefined && !hasOwn) headers.push("traceparent", traceparent)
   return { id: encodeEventId(ref), body, headers }
 }
-
-interface Transports {
-  readonly first: Transport
-  /** Made when it is needed. */
-  readonly second: () => Transport
-}
-
-const decoder = new TextDecoder("utf-8")
-
-/** PostgreSQL's text has no NUL; what is no UTF-8 becomes U+FFFD. */
-const toText = (chunks: ReadonlyArray<Buffer>): string =>
-  chunks.length === 0
-    ? ""
-    : decoder.decode(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)).replaceAll("\0", "\ufffd")
 
 /** The process's outgoing connections. */
 export class Sender extends Context.Service<Sender, {
@@ -226,22 +244,22 @@ export class Sender extends Context.Service<Sender, {
     Sender,
     Effect.gen(function*() {
       const egress = yield* Egress
-      const open: Array<Transport> = []
-      const opened = (transport: Transport) => {
-        open.push(transport)
-        return transport
-      }
-      yield* Effect.addFinalizer(() => Effect.sync(() => open.forEach((transport) => transport.close())))
-      const first = opened(process.versions["bun"] === undefined ? undiciTransport(egress) : nodeTransport(egress))
-      const transports: Transports = { first, second: () => open[1] ?? opened(nodeTransport(egress)) }
-      const messages = (endpoint: Endpoint) => makeSend(endpoint, transports)
+      const transport = new Transport(egress)
+      yield* Effect.addFinalizer(() => Effect.sync(() => transport.close()))
+      const checked = (send: SendMessage): SendMessage => (message, done) =>
+        (headerText.test(message.id) && message.headers.every((text) => headerText.test(text))
+          ? send
+          : refuse("protocol"))(
+            message,
+            done
+          )
       return Sender.of({
         to: (endpoint) => {
-          const send = messages(endpoint)
+          const send = makeSend(endpoint, transport)
           const hasOwn = Object.keys(endpoint.headers).some((name) => name.toLowerCase() === "traceparent")
           return (delivery, done) => send(toMessage(delivery, hasOwn), done)
         },
-        messages
+        messages: (endpoint) => checked(makeSend(endpoint, transport))
       })
     })
   )

@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, randomBytes } from "node:crypto"
+import { createHash, hash, randomBytes } from "node:crypto"
 
 /**
  * The key of a Standard Webhooks signature: the bytes behind `whsec_` when they are base64 of 24–64 bytes, else the
@@ -21,13 +21,41 @@ export interface Signer {
   readonly standard: (id: string, timestamp: number, body: string) => string
 }
 
+const blockBytes = 64
+const digestBytes = 32
+
+/** What is signed is put together here; larger messages get memory of their own. */
+const scratch = Buffer.allocUnsafeSlow(65_536)
+
+/**
+ * HMAC-SHA256 (RFC 2104) of a prefix, which is ASCII, and a body. Two calls of `hash`, which keep nothing for the garbage
+ * collector, take half the time of one `createHmac` and its `digest`.
+ */
+const makeHmac = (key: Buffer) => {
+  const short = key.length > blockBytes ? createHash("sha256").update(key).digest() : key
+  const inner = Buffer.alloc(blockBytes, 0x36)
+  const outer = Buffer.alloc(blockBytes + digestBytes, 0x5c)
+  short.forEach((byte, n) => {
+    inner[n] = byte ^ 0x36
+    outer[n] = byte ^ 0x5c
+  })
+  return (prefix: string, body: string, encoding: "hex" | "base64"): string => {
+    const most = blockBytes + prefix.length + 3 * body.length
+    const bytes = most <= scratch.length ? scratch : Buffer.allocUnsafe(most)
+    let length = inner.copy(bytes)
+    if (prefix !== "") length += bytes.write(prefix, length, "latin1")
+    length += bytes.write(body, length)
+    outer.write(hash("sha256", bytes.subarray(0, length), "binary"), blockBytes, "latin1")
+    return hash("sha256", outer, encoding)
+  }
+}
+
 export const makeSigner = (secret: string): Signer => {
-  const plainKey = createSecretKey(secret, "utf8")
-  const key = createSecretKey(standardKey(secret))
+  const plain = makeHmac(Buffer.from(secret))
+  const standard = makeHmac(standardKey(secret))
   return {
-    body: (body) => createHmac("sha256", plainKey).update(body).digest("hex"),
-    standard: (id, timestamp, body) =>
-      "v1," + createHmac("sha256", key).update(`${id}.${timestamp}.`).update(body).digest("base64")
+    body: (body) => plain("", body, "hex"),
+    standard: (id, timestamp, body) => "v1," + standard(`${id}.${timestamp}.`, body, "base64")
   }
 }
 
