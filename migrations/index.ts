@@ -6,6 +6,7 @@ import encryption from "./0005_encryption.ts"
 import sessions from "./0006_sessions.ts"
 import unsuccessful from "./0007_unsuccessful.ts"
 import cluster from "./0008_cluster.ts"
+import subscribers from "./0011_subscribers.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
@@ -16,5 +17,6 @@ export const migrations = {
   "0005_encryption": encryption,
   "0006_sessions": sessions,
   "0007_unsuccessful": unsuccessful,
-  "0008_cluster": cluster
+  "0008_cluster": cluster,
+  "0011_subscribers": subscribers
 }

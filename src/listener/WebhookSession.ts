@@ -1,6 +1,7 @@
 import { Effect, Latch, Schedule, type Tracer } from "effect"
 import type { SqlError } from "effect/sql"
 import { apply, type DeliveryState, fold, isFailingForTooLong, nextProbeAt } from "../domain/DeliveryState.ts"
+import { isInProcess } from "../domain/InProcess.ts"
 import { everyRow, rowKeys } from "../domain/RowKey.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import type { ActorWebhook } from "../services/ActorWebhook.ts"
@@ -14,8 +15,10 @@ import type { StoredEvent } from "../services/EventPageQuery.ts"
 import { type JobPage, Jobs } from "../services/Jobs.ts"
 import { RowQueue } from "../services/RowQueue.ts"
 import { Sender } from "../services/Sender.ts"
+import { Subscribers } from "../services/Subscribers.ts"
 import { type BatchTrace, batchTraces } from "./BatchTraces.ts"
 import { type Finished, Lanes, lowWater, type OpenPage, type Task } from "./Lanes.ts"
+import { awaitSubscriber } from "./MissingSubscriber.ts"
 import { Permits } from "./Permits.ts"
 import { RowOrder } from "./RowOrder.ts"
 import { isGone, settle } from "./Settlement.ts"
@@ -113,7 +116,16 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     yield* control.reload.await
     return "reload" as SessionEnd
   }
-  const { ordering, primaryKey } = lease.webhook
+  const { ordering, primaryKey, url } = lease.webhook
+  const subscriber = (yield* Subscribers).get(url)
+  if (isInProcess(url)) {
+    const isMissing = subscriber === undefined
+    yield* patiently("note whether its function is here", cursors.noteSubscriber(lease, isMissing))
+    if (isMissing) {
+      yield* awaitSubscriber(url, control.reload)
+      return "reload" as SessionEnd
+    }
+  }
   const waiting = yield* patiently("put in order what is due", queue.arrange(lease.webhook))
 
   const feed = yield* Latch.make(true)
@@ -422,7 +434,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
 
   /** Whether the webhook, as it is set now, needs another start than this session had. */
   const isOther = (next: ActorWebhook) =>
-    !next.active || next.gaps !== gaps || next.tableId !== lease.webhook.tableId || next.ordering !== ordering ||
+    !next.active || next.url !== url && (isInProcess(url) || isInProcess(next.url)) || next.gaps !== gaps ||
+    next.tableId !== lease.webhook.tableId || next.ordering !== ordering ||
     next.skips !== lease.webhook.skips || next.primaryKey.join("\0") !== primaryKey.join("\0")
 
   /** Takes over new settings; what is in flight ends as it began. Only some need a new start. */
@@ -451,7 +464,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, control: Se
     Effect.onInterrupt(feeder, () => Effect.sync(() => (closing = true))),
     committer,
     reloader,
-    Effect.andThen(crashed.await, endQuietly)
+    Effect.andThen(crashed.await, endQuietly),
+    subscriber === undefined ? Effect.never : Effect.andThen(subscriber.leaving.await, endQuietly)
   ]).pipe(
     Effect.ensuring(Effect.timeoutOption(drain, "15 seconds")),
     Effect.ensuring(Effect.sync(traces.close))

@@ -7,9 +7,11 @@ import type { Answer, AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { isInProcess } from "../domain/InProcess.ts"
 import { handedOverStatus, isListenSink } from "../domain/ListenSink.ts"
 import { Egress } from "./Egress.ts"
 import { makeSign, type StoredSecrets, unreadable } from "./Signing.ts"
+import { Subscribers } from "./Subscribers.ts"
 import { nodeTransport, type Transport, undiciTransport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
@@ -114,6 +116,14 @@ const handOver: SendMessage = (_, done) => {
   return () => clearImmediate(soon)
 }
 
+/** There is no function to call any more: the attempt was broken off before it began. */
+const breakOff: Send = (_, done) => {
+  const soon = setImmediate(() =>
+    done({ statusCode: null, responseBody: null, latencyMs: 0, error: "aborted", retryAfter: null })
+  )
+  return () => clearImmediate(soon)
+}
+
 /** How an endpoint's requests look; made once, used for each. */
 const makeSend = (endpoint: Endpoint, transports: Transports): SendMessage => {
   if (isListenSink(endpoint.url)) return handOver
@@ -215,7 +225,7 @@ const toText = (chunks: ReadonlyArray<Buffer>): string =>
     ? ""
     : decoder.decode(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)).replaceAll("\0", "\ufffd")
 
-/** The process's outgoing connections. */
+/** The process's outgoing connections, and the functions that are called instead of an endpoint. */
 export class Sender extends Context.Service<Sender, {
   /** How deliveries to this endpoint are sent. */
   to(endpoint: Endpoint): Send
@@ -226,6 +236,7 @@ export class Sender extends Context.Service<Sender, {
     Sender,
     Effect.gen(function*() {
       const egress = yield* Egress
+      const subscribers = yield* Subscribers
       const open: Array<Transport> = []
       const opened = (transport: Transport) => {
         open.push(transport)
@@ -237,6 +248,12 @@ export class Sender extends Context.Service<Sender, {
       const messages = (endpoint: Endpoint) => makeSend(endpoint, transports)
       return Sender.of({
         to: (endpoint) => {
+          if (isInProcess(endpoint.url)) {
+            const subscriber = subscribers.get(endpoint.url)
+            return subscriber === undefined
+              ? breakOff
+              : (delivery, done) => subscriber.start(delivery, endpoint.timeoutMs, done)
+          }
           const send = messages(endpoint)
           const hasOwn = Object.keys(endpoint.headers).some((name) => name.toLowerCase() === "traceparent")
           return (delivery, done) => send(toMessage(delivery, hasOwn), done)
