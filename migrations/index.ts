@@ -8,6 +8,7 @@ import unsuccessful from "./0007_unsuccessful.ts"
 import cluster from "./0008_cluster.ts"
 import partitions from "./0009_partitions.ts"
 import handovers from "./0010_handovers.ts"
+import subscribers from "./0011_subscribers.ts"
 
 /** Every migration by its name; a name that was released never changes. */
 export const migrations = {
@@ -20,5 +21,6 @@ export const migrations = {
   "0007_unsuccessful": unsuccessful,
   "0008_cluster": cluster,
   "0009_partitions": partitions,
-  "0010_handovers": handovers
+  "0010_handovers": handovers,
+  "0011_subscribers": subscribers
 }

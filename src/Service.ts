@@ -50,6 +50,7 @@ import { Sessions } from "./services/Sessions.ts"
 import { defaultEgressAllow, isLoopback } from "./services/Settings.ts"
 import { Standing } from "./services/Standing.ts"
 import { Statistics } from "./services/Statistics.ts"
+import { Subscribers } from "./services/Subscribers.ts"
 import { Tables } from "./services/Tables.ts"
 import { WebhookChanges } from "./services/WebhookChanges.ts"
 import { Webhooks } from "./services/Webhooks.ts"
@@ -245,7 +246,9 @@ export const layerServices = (
     Layer.provideMerge(Webhooks.layer),
     Layer.provideMerge(alerts),
     Layer.provideMerge(base),
-    Layer.provideMerge(Layer.mergeAll(Egress.layer(options.egress), Secrets.layer({ keys: options.encryptionKeys })))
+    Layer.provideMerge(
+      Layer.mergeAll(Egress.layer(options.egress), Secrets.layer({ keys: options.encryptionKeys }), Subscribers.layer)
+    )
   )
 }
 

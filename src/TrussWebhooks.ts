@@ -8,22 +8,27 @@ import {
   ManagedRuntime,
   Redacted,
   References,
+  Scope,
   Stream
 } from "effect"
 import { HttpServer } from "effect/http"
 import { SqlError } from "effect/sql"
 import type { LogEntry } from "./domain/Attempt.ts"
+import type { Change } from "./domain/Change.ts"
 import { parseEgressAllow } from "./domain/EgressAllow.ts"
 import type { Webhook } from "./domain/Webhook.ts"
 import { type DeliveryOptions, layerDelivery, layerService } from "./Service.ts"
 import { reasonOf } from "./services/Database.ts"
 import { deliveryOutcomes } from "./services/DeliveryOutcomes.ts"
 import { parseEncryptionKeys } from "./services/EncryptionKey.ts"
+import { Handover } from "./services/Handover.ts"
 import type { LogTails } from "./services/LogTails.ts"
 import { ManualDelivery, type TestResult } from "./services/ManualDelivery.ts"
-import { Registrar, type WebhookInput } from "./services/Registrar.ts"
+import { Registrar, type SubscriptionInput, type WebhookInput } from "./services/Registrar.ts"
 import { defaultEgressAllow, isLoopback } from "./services/Settings.ts"
-import { type WebhookPage, type WebhookQuery, Webhooks } from "./services/Webhooks.ts"
+import type { Attempted, Subscribers } from "./services/Subscribers.ts"
+import { subscribe } from "./services/Subscription.ts"
+import { type VersionedWebhook, type WebhookPage, type WebhookQuery, Webhooks } from "./services/Webhooks.ts"
 
 export interface TrussWebhooksOptions extends
   Pick<
@@ -64,6 +69,11 @@ export class TrussWebhooksError extends Error {
   }
 }
 
+/** A change that is handed over, and the attempt that it came by. */
+export interface HandedOver<Payload = Change> extends Attempted {
+  readonly change: Payload
+}
+
 /** Truss Webhooks inside a program, by promises. They reject with a `TrussWebhooksError`. */
 export interface TrussWebhooks {
   /** Waits up to 60 s for the database, brings the schema up to date, and delivers, or stands by. */
@@ -77,6 +87,20 @@ export interface TrussWebhooks {
    * Nothing is written when nothing differs, so every process may do this whenever it starts.
    */
   register(webhook: WebhookInput): Promise<Webhook>
+  /**
+   * A function in place of an endpoint, with the same guarantees: what it rejects or throws is a failed attempt, which is
+   * tried again. The webhook is made or changed as by `register`; the function is there until `stop`. A change may come
+   * twice: `id` tells. `signal` aborts when `timeout_ms` is over.
+   */
+  subscribe<Payload = Change>(
+    subscription: SubscriptionInput,
+    receive: (change: Payload, attempted: Attempted & { readonly signal: AbortSignal }) => Promise<void> | void
+  ): Promise<Webhook>
+  /**
+   * The same as a loop: to ask for the next change says that the one before is dealt with. One whose loop was left, by
+   * `break` or by an error, comes again to the next loop, and uses up no attempt. Ends by `stop`.
+   */
+  events<Payload = Change>(subscription: Omit<SubscriptionInput, "concurrency">): AsyncIterable<HandedOver<Payload>>
   list(query?: Partial<WebhookQuery>): Promise<WebhookPage>
   get(id: string): Promise<Webhook>
   /** The webhook and its log; the last webhook of a table takes the trigger with it. */
@@ -90,7 +114,7 @@ export interface TrussWebhooks {
   outcomes(webhookId: string, options?: { readonly after?: string | undefined }): AsyncIterable<LogEntry>
 }
 
-type Services = Registrar | Webhooks | ManualDelivery | LogTails
+type Services = Registrar | Subscribers | Webhooks | ManualDelivery | LogTails
 
 const toError = (error: unknown): TrussWebhooksError => {
   if (error instanceof TrussWebhooksError) return error
@@ -145,10 +169,13 @@ const layerOf = (options: TrussWebhooksOptions): Layer.Layer<Services, unknown> 
   })
 }
 
+const shown = ({ version: _, ...webhook }: VersionedWebhook): Webhook => webhook
+
 /** Nothing happens before `start`. An option that does not fit throws at once. */
 export const createTrussWebhooks = (options: TrussWebhooksOptions): TrussWebhooks => {
   const layer = Layer.provide(layerOf(options), Layer.succeed(References.MinimumLogLevel, options.logLevel ?? "Warn"))
   let runtime: ManagedRuntime.ManagedRuntime<Services, unknown> | undefined
+  let subscriptions = Scope.makeUnsafe()
   let url: string | undefined
 
   const started = () => {
@@ -160,10 +187,19 @@ export const createTrussWebhooks = (options: TrussWebhooksOptions): TrussWebhook
 
   const stop = async () => {
     const ending = runtime
+    const functions = subscriptions
     runtime = undefined
     url = undefined
+    subscriptions = Scope.makeUnsafe()
+    await Effect.runPromise(Scope.close(functions, Exit.void))
     await ending?.dispose()
   }
+
+  /** A scope for one function, which ends by `stop` at the latest. */
+  const within = <A, E>(scope: Scope.Closeable, effect: Effect.Effect<A, E, Services | Scope.Scope>) =>
+    run(
+      Scope.provide(effect, scope).pipe(Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))))
+    )
 
   return {
     start: async () => {
@@ -177,13 +213,37 @@ export const createTrussWebhooks = (options: TrussWebhooksOptions): TrussWebhook
     get url() {
       return url
     },
-    register: (webhook) =>
-      run(Effect.flatMap(Registrar, (registrar) => registrar.register(webhook))).then(({ version: _, ...shown }) =>
-        shown
-      ),
+    register: (webhook) => run(Effect.flatMap(Registrar, (registrar) => registrar.register(webhook))).then(shown),
+    subscribe: <Payload>(
+      subscription: SubscriptionInput,
+      receive: (change: Payload, attempted: Attempted & { readonly signal: AbortSignal }) => Promise<void> | void
+    ) => {
+      const call = (change: Change, attempted: Attempted) =>
+        Effect.tryPromise({
+          try: async (signal) => receive(change as Payload, { ...attempted, signal }),
+          catch: (error) => error
+        })
+      return within(Scope.forkUnsafe(subscriptions), subscribe(subscription, call)).then(shown)
+    },
+    events: async function*<Payload>(subscription: Omit<SubscriptionInput, "concurrency">) {
+      const handover = new Handover<HandedOver<Payload>>()
+      const scope = Scope.forkUnsafe(subscriptions)
+      const offered = Effect.andThen(
+        Effect.addFinalizer(() => Effect.sync(() => handover.end())),
+        subscribe(
+          { ...subscription, concurrency: 1 },
+          (change, attempted) => handover.offer({ ...attempted, change: change as Payload })
+        )
+      )
+      await within(scope, offered)
+      try {
+        yield* handover.taken()
+      } finally {
+        await Effect.runPromise(Scope.close(scope, Exit.void))
+      }
+    },
     list: (query) => run(Effect.flatMap(Webhooks, (webhooks) => webhooks.list({ limit: 50, ...query }))),
-    get: (id) =>
-      run(Effect.flatMap(Webhooks, (webhooks) => webhooks.get(id))).then(({ version: _, ...shown }) => shown),
+    get: (id) => run(Effect.flatMap(Webhooks, (webhooks) => webhooks.get(id))).then(shown),
     remove: (id) => run(Effect.flatMap(Webhooks, (webhooks) => webhooks.remove(id))),
     test: (id) => run(Effect.flatMap(ManualDelivery, (manual) => manual.test(id))),
     outcomes: async function*(webhookId, from) {

@@ -1,5 +1,6 @@
 /** What other programs embed: Truss Webhooks whole or in parts, as layers from option values, or by promises. */
 export { LogEntry } from "./domain/Attempt.ts"
+export type { Change } from "./domain/Change.ts"
 export { type EgressAllow, parseEgressAllow } from "./domain/EgressAllow.ts"
 export { defaults, Webhook, WebhookCreate, WebhookPatch } from "./domain/Webhook.ts"
 export { Principal } from "./http/api/Access.ts"
@@ -22,10 +23,19 @@ export type { EgressOptions } from "./services/Egress.ts"
 export { type EncryptionKey, type EncryptionKeys, parseEncryptionKeys } from "./services/EncryptionKey.ts"
 export { EncryptionKeyRefused } from "./services/KeyAdmission.ts"
 export { MigrationFailed } from "./services/Migrations.ts"
-export { InvalidWebhook, NameNotUnique, Registrar, type WebhookInput } from "./services/Registrar.ts"
+export {
+  InvalidWebhook,
+  NameNotUnique,
+  Registrar,
+  type SubscriptionInput,
+  type WebhookInput
+} from "./services/Registrar.ts"
+export { AlreadySubscribed, type Attempted, Subscribers } from "./services/Subscribers.ts"
+export { subscribe } from "./services/Subscription.ts"
 export { Webhooks } from "./services/Webhooks.ts"
 export {
   createTrussWebhooks,
+  type HandedOver,
   type TrussWebhooks,
   TrussWebhooksError,
   type TrussWebhooksOptions

@@ -9,6 +9,7 @@ import { listenSinkUrl } from "../domain/ListenSink.ts"
 import { EndpointUrl } from "../domain/Webhook.ts"
 import { Egress } from "../services/Egress.ts"
 import { attempt, Sender, type SendMessage } from "../services/Sender.ts"
+import { Subscribers } from "../services/Subscribers.ts"
 import { CommandFailed } from "./Failure.ts"
 import { serverFlags, withSettings } from "./Flags.ts"
 import { rawMember } from "./RawMember.ts"
@@ -272,7 +273,10 @@ export const listenCommand = Command.make(
         (settings) =>
           Effect.provide(
             listen(wanted),
-            Layer.merge(ServerApi.layer(settings), Layer.provide(Sender.layer, Egress.layer({ allow: anywhere })))
+            Layer.merge(
+              ServerApi.layer(settings),
+              Layer.provide(Sender.layer, [Egress.layer({ allow: anywhere }), Subscribers.layer])
+            )
           )
       )
     )

@@ -6,6 +6,7 @@ import type { SettingsShape } from "../services/Settings.ts"
 import { version } from "../services/Version.ts"
 import { openDatabase } from "./DatabaseSource.ts"
 import { databaseFlags, listenFlags, withSettings } from "./Flags.ts"
+import { giveIdleMemoryBack } from "./IdleMemory.ts"
 import { openKeyFile } from "./KeyFile.ts"
 import { untilStopped } from "./RunMain.ts"
 
@@ -48,6 +49,7 @@ const serve = (settings: SettingsShape) =>
     }
     const { address } = Context.get(service, HttpServer.HttpServer)
     yield* Effect.logInfo(`Truss Webhooks ${version} is ready on ${HttpServer.formatAddress(address)}`)
+    yield* giveIdleMemoryBack
     return yield* Effect.never
   }))
 

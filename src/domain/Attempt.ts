@@ -9,7 +9,8 @@ export type Outcome = typeof Outcome.Type
 /**
  * Why no usable answer came; `null` in a log entry when the endpoint answered. `aborted`: the service stopped before an
  * answer came. `skipped`: nothing was sent, since somebody let the webhook go on past the event. `secret_unreadable`:
- * nothing was sent, since the webhook's secret or a header's value cannot be decrypted.
+ * nothing was sent, since the webhook's secret or a header's value cannot be decrypted. `subscriber_failed`: the
+ * function in the endpoint's place failed; `response_body` is its error's message.
  */
 export const AttemptError = Schema.Literals([
   "timeout",
@@ -23,6 +24,7 @@ export const AttemptError = Schema.Literals([
   "blocked_address",
   "aborted",
   "secret_unreadable",
+  "subscriber_failed",
   "skipped"
 ])
 export type AttemptError = typeof AttemptError.Type

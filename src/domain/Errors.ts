@@ -77,6 +77,15 @@ export class UrlNotAllowed extends Schema.TaggedError<UrlNotAllowed>()("UrlNotAl
   detail: Schema.String
 }) {}
 
+/** The webhook's receiver is a function of another process: this one cannot call it. Nothing was done. */
+export class NoSubscriber extends Schema.TaggedError<NoSubscriber>()("NoSubscriber", {
+  url: Schema.String
+}) {
+  override get message() {
+    return `this process does not have the function ${this.url}: ask one that has`
+  }
+}
+
 /** As many follow a webhook's log here, or logs, as may. Temporary. */
 export class TooManySubscribers extends Schema.TaggedError<TooManySubscribers>()("TooManySubscribers", {
   detail: Schema.String

@@ -9,7 +9,8 @@ export type EventState = typeof EventState.Type
 
 /**
  * Why it is so. Of `not_sent`: the webhook does not ask for the type, asked only later, its `columns` or `filter` say no,
- * or it was paused. Of `pending`: it is paused now, its circuit is open, or an earlier event of the row goes first.
+ * or it was paused. Of `pending`: it is paused now, the process that delivers does not have its function, its circuit is
+ * open, or an earlier event of the row goes first.
  */
 export const EventReason = Schema.Literals([
   "event_type",
@@ -17,6 +18,7 @@ export const EventReason = Schema.Literals([
   "columns",
   "filter",
   "paused",
+  "no_subscriber",
   "circuit_open",
   "waiting_for_row"
 ])
@@ -58,15 +60,19 @@ export interface Facts {
   /** Whether the webhook's cursor will come to it. */
   readonly ahead: boolean
   readonly active: boolean
+  /** Its receiver is a function that the process which delivers does not have. */
+  readonly lacksSubscriber: boolean
   readonly circuitOpen: boolean
 }
 
 /** The state of an event for a webhook, and the reason for it. */
 export const fateOf = (facts: Facts): { readonly state: EventState; readonly reason: EventReason | null } => {
-  const pending = (reason: EventReason | null) => ({
-    state: "pending" as const,
-    reason: reason ?? (facts.active ? facts.circuitOpen ? "circuit_open" as const : null : "paused" as const)
-  })
+  const standstill = (): EventReason | null => {
+    if (!facts.active) return "paused"
+    if (facts.lacksSubscriber) return "no_subscriber"
+    return facts.circuitOpen ? "circuit_open" : null
+  }
+  const pending = (reason: EventReason | null) => ({ state: "pending" as const, reason: reason ?? standstill() })
   const notSent = (reason: EventReason) => ({ state: "not_sent" as const, reason })
   if (facts.succeeded) return { state: "delivered", reason: null }
   if (facts.due === "waiting") return pending("waiting_for_row")

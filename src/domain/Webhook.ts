@@ -159,14 +159,26 @@ export const WebhookPatch = Schema.Struct({
 }).annotate({ identifier: "WebhookPatch" })
 export type WebhookPatch = typeof WebhookPatch.Type
 
+/** Whether the process that delivers has the function in the endpoint's place. */
+export const SubscriberState = Schema.Literals(["connected", "missing"])
+
 /** A webhook as the API shows it. Times are ISO 8601 in UTC; header values are masked; the secret is never shown. */
 export const Webhook = Schema.Struct({
   id: WebhookId,
   ...fields,
+  url: Schema.String.annotate({
+    description:
+      "Where deliveries go: http or https; or `in-process:<name>`, a function of a program that embeds the " +
+      "service, which only that program can set",
+    format: "uri"
+  }),
   has_secret: Schema.Boolean,
   fail_count: Schema.Int.annotate({ description: "Attempts that failed in a row, by the log" }),
   disabled_reason: Schema.NullOr(DisabledReason).annotate({ description: "Why it does not fire; null when it does" }),
   circuit: CircuitState.annotate({ description: "`open`: only probes go out; `half_open`: it is time for one" }),
+  subscriber: Schema.NullOr(SubscriberState).annotate({
+    description: "`missing`: the process that delivers does not have the function, so events wait; null for an endpoint"
+  }),
   next_probe_at: Schema.NullOr(Time).annotate({ description: "While the circuit is open" }),
   backlog: Schema.Int.annotate({ description: "Events that wait for their delivery; counted up to 10000" }),
   last_delivery_at: Schema.NullOr(Time),

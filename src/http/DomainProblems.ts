@@ -8,6 +8,7 @@ import type {
   InvalidParameter,
   JobNotFound,
   LogEntryNotFound,
+  NoSubscriber,
   SecretsUnavailable,
   TableLocked,
   TableMismatch,
@@ -21,6 +22,7 @@ import type {
 import {
   Locked,
   Mismatch,
+  NoSubscriber as NoSubscriberProblem,
   NotFound,
   NotWatchable,
   PreconditionFailed,
@@ -47,6 +49,8 @@ const problems = {
     new Mismatch({ detail: faults.map(({ message }) => message).join("; "), errors: faults }),
   UrlNotAllowed: ({ detail }: UrlNotAllowed) =>
     new UrlForbidden({ detail, errors: [{ path: "url", message: detail }] }),
+  NoSubscriber: ({ url }: NoSubscriber) =>
+    new NoSubscriberProblem({ detail: `This process does not have the function ${url}: ask one that has` }),
   TookTooLong: ({ detail }: TookTooLong) => new Unavailable({ detail }),
   SecretsUnavailable: ({ detail }: SecretsUnavailable) => new Unavailable({ detail }),
   TooManySubscribers: ({ detail }: TooManySubscribers) => new TooManySubscribersProblem({ detail }),

@@ -43,6 +43,7 @@ const webhook = {
   fail_count: 0,
   disabled_reason: null,
   circuit: "closed",
+  subscriber: null,
   next_probe_at: null,
   backlog: 0,
   last_delivery_at: at,

@@ -1,4 +1,4 @@
-import { Effect, Layer, Metric } from "effect"
+import { Effect, Layer, Metric, Scope } from "effect"
 import { memoize } from "effect/Function"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApiSwagger, OpenApi } from "effect/http-api"
@@ -67,9 +67,14 @@ const withPolicy = (response: HttpServerResponse.HttpServerResponse) =>
     ? HttpServerResponse.setHeader(response, "content-security-policy", policyOf(response.body.body))
     : response
 
-const layerDocs = HttpApiSwagger.layer(DescribedApi, { path: "/docs" }).pipe(
-  Layer.provide(HttpRouter.middleware(Effect.map(withPolicy)).layer)
-)
+/** Its scripts are megabytes of memory: they are loaded when somebody asks for the page. */
+const layerDocs = HttpRouter.use(Effect.fnUntraced(function*(router) {
+  const scope = yield* Effect.scope
+  const page = yield* Effect.cached(
+    Scope.provide(HttpRouter.toHttpEffect(HttpApiSwagger.layer(DescribedApi, { path: "/docs" })), scope)
+  )
+  yield* router.add("GET", "/docs", Effect.map(Effect.orDie(Effect.flatten(page)), withPolicy))
+}))
 
 /** What no endpoint under `/api` and `/v1` takes. HEAD is left to the routes of GET. */
 const layerNoRoute = HttpRouter.use((router) =>

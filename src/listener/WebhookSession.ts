@@ -1,6 +1,7 @@
 import { Effect, Latch, Schedule, type Tracer } from "effect"
 import type { SqlError } from "effect/sql"
 import { apply, type DeliveryState, fold, isFailingForTooLong, nextProbeAt } from "../domain/DeliveryState.ts"
+import { isInProcess } from "../domain/InProcess.ts"
 import { everyRow, rowKeys } from "../domain/RowKey.ts"
 import type { WebhookId } from "../domain/Webhook.ts"
 import type { ActorWebhook } from "../services/ActorWebhook.ts"
@@ -15,8 +16,10 @@ import { type JobPage, Jobs } from "../services/Jobs.ts"
 import { Layouts } from "../services/Layouts.ts"
 import { RowQueue } from "../services/RowQueue.ts"
 import { Sender } from "../services/Sender.ts"
+import { Subscribers } from "../services/Subscribers.ts"
 import { type BatchTrace, batchTraces } from "./BatchTraces.ts"
 import { type Finished, Lanes, lowWater, type OpenPage, type Task } from "./Lanes.ts"
+import { awaitSubscriber } from "./MissingSubscriber.ts"
 import { Permits } from "./Permits.ts"
 import { RowOrder } from "./RowOrder.ts"
 import { isGone, settle } from "./Settlement.ts"
@@ -130,7 +133,16 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
     yield* control.reload.await
     return "reload" as SessionEnd
   }
-  const { ordering, primaryKey } = lease.webhook
+  const { ordering, primaryKey, url } = lease.webhook
+  const subscriber = (yield* Subscribers).get(url)
+  if (isInProcess(url)) {
+    const isMissing = subscriber === undefined
+    yield* patiently("note whether its function is here", cursors.noteSubscriber(lease, isMissing))
+    if (isMissing) {
+      yield* awaitSubscriber(url, control.reload)
+      return "reload" as SessionEnd
+    }
+  }
   const waiting = yield* patiently("put in order what is due", queue.arrange(lease.webhook))
 
   const feed = yield* Latch.make(true)
@@ -463,6 +475,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
   /** Whether the webhook, as it is set now, needs another start than this session had. */
   const isOther = (next: ActorWebhook) =>
     !next.active || next.isToSplit || next.alone !== lease.webhook.alone || next.gaps !== gaps ||
+    next.url !== url && (isInProcess(url) || isInProcess(next.url)) ||
     next.tableId !== lease.webhook.tableId || next.ordering !== ordering ||
     next.skips !== lease.webhook.skips || next.primaryKey.join("\0") !== primaryKey.join("\0")
 
@@ -524,7 +537,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
     Effect.onInterrupt(feeder, () => Effect.sync(() => (closing = true))),
     committer,
     reloader,
-    Effect.andThen(crashed.await, endQuietly)
+    Effect.andThen(crashed.await, endQuietly),
+    subscriber === undefined ? Effect.never : Effect.andThen(subscriber.leaving.await, endQuietly)
   ]).pipe(
     Effect.ensuring(Effect.timeoutOption(drain, "15 seconds")),
     Effect.ensuring(Effect.sync(traces.close))

@@ -137,6 +137,8 @@ export class Cursors extends Context.Service<Cursors, {
     right?: Right | null,
     part?: number
   ): Effect.Effect<Lease | "not_ours" | "no_part" | undefined, SqlError.SqlError>
+  /** Writes down whether this process, which has taken the webhook over, lacks the function that it delivers to. */
+  noteSubscriber(lease: Lease, isMissing: boolean): Effect.Effect<void, SqlError.SqlError>
   /** The webhook as it is set now, for whoever has it, or a part of it, already. */
   settings(id: WebhookId, part?: number): Effect.Effect<ActorWebhook | undefined, SqlError.SqlError>
   /**
@@ -220,6 +222,12 @@ export class Cursors extends Context.Service<Cursors, {
           position: { seen: row.seen, target: row.target, afterSeq: row.after_seq, gaps: row.gaps },
           webhook: yield* opened(id, part, row)
         }
+      })
+
+      const noteSubscriber = Effect.fnUntraced(function*({ epoch, webhook: { id } }: Lease, isMissing: boolean) {
+        yield* sql`UPDATE truss.webhooks SET subscriber_missing = ${isMissing}
+          WHERE id = ${id}::text::uuid AND subscriber_missing <> ${isMissing}
+            AND EXISTS (SELECT FROM truss.cursors WHERE webhook_id = ${id}::text::uuid AND epoch = ${epoch})`
       })
 
       const page = Effect.fnUntraced(function*(lease: Lease, position: Position) {
@@ -410,7 +418,7 @@ export class Cursors extends Context.Service<Cursors, {
         return rows[0] === undefined ? undefined : { wasOpen: rows[0].was_open }
       })
 
-      return Cursors.of({ acquire, settings, page, due, commit, wasMade, append })
+      return Cursors.of({ acquire, noteSubscriber, settings, page, due, commit, wasMade, append })
     })
   )
 }

@@ -4,6 +4,7 @@ import { type DatabaseUnavailable, EventNotFound } from "../domain/Errors.ts"
 import { type Facts, fateOf } from "../domain/EventFate.ts"
 import { decodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { lacksSubscriber } from "../domain/InProcess.ts"
 import { askedLater, liesIn, stretches } from "./Ahead.ts"
 import { attemptColumns, type AttemptRow, entryJson } from "./AttemptRow.ts"
 import { isOvertaken } from "./LongRead.ts"
@@ -36,6 +37,7 @@ interface FactsRow {
   readonly in_stretch: boolean
   readonly asked_later: boolean
   readonly active: boolean
+  readonly lacks_subscriber: boolean
   readonly circuit_open: boolean
 }
 
@@ -52,7 +54,8 @@ const factsQuery = `
   SELECT w.id::text AS webhook_id, t.succeeded, t.last_outcome, d.webhook_id IS NOT NULL AS is_due,
     nullif(d.at, 'infinity') AS due_at, e.event_type = ANY (w.events) AS asked, e.created_at < w.created_at AS before,
     r.reason AS refused_by, EXISTS (SELECT FROM (${stretches}) s WHERE ${liesIn}) AS in_stretch,
-    ${askedLater("c.since")} AS asked_later, w.active, c.opened_at IS NOT NULL AS circuit_open
+    ${askedLater("c.since")} AS asked_later, w.active, ${lacksSubscriber} AS lacks_subscriber,
+    c.opened_at IS NOT NULL AS circuit_open
   FROM truss.events e CROSS JOIN truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id
   CROSS JOIN LATERAL (
     SELECT bool_or(a.outcome = 'success') AS succeeded,
@@ -79,6 +82,7 @@ const toFacts = (row: FactsRow): Facts => ({
   refusedBy: row.refused_by,
   ahead: row.in_stretch && !row.asked_later,
   active: row.active,
+  lacksSubscriber: row.lacks_subscriber,
   circuitOpen: row.circuit_open
 })
 

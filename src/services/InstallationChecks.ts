@@ -3,6 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
 import { migrations } from "../../migrations/index.ts"
 import { fail, type Finding, note, ok, spoken } from "../domain/Finding.ts"
+import { lacksSubscriber } from "../domain/InProcess.ts"
 import { mayNeed } from "./Ahead.ts"
 import { backlog, backlogLimit, oldestPending } from "./Backlog.ts"
 import { Capture } from "./Capture.ts"
@@ -29,7 +30,7 @@ export const checkSchema: Check = Effect.gen(function*() {
     return [note(check, "the schema truss is not there yet", `${startIt}, or run truss-webhooks migrate`)]
   }
   const [applied] = yield* sql<{ last: number | null }>`SELECT max(migration_id)::int AS last FROM truss.migrations`
-  const known = Object.keys(migrations).length
+  const known = Math.max(...Object.keys(migrations).map((name) => Number.parseInt(name, 10)))
   const last = applied!.last ?? 0
   if (last === known) return [ok(check, `version ${last}`)]
   return [
@@ -182,7 +183,7 @@ export const checkRetention = (retentionDays: number): Check =>
 
 const webhooksQuery = `
   SELECT w.id::text AS id, w.name, w.active, w.disabled_reason AS reason, c.opened_at IS NOT NULL AS open,
-    c.fail_count::float8 AS failures, c.last_status_code AS status,
+    ${lacksSubscriber} AS lacks_subscriber, c.fail_count::float8 AS failures, c.last_status_code AS status,
     extract(epoch FROM clock_timestamp() - c.failing_since)::float8 AS failing,
     CASE WHEN w.active THEN extract(epoch FROM clock_timestamp() - ${oldestPending})::float8 END AS oldest
   FROM truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id ORDER BY w.created_at, w.id`
@@ -197,6 +198,7 @@ interface WebhookRow {
   readonly active: boolean
   readonly reason: string | null
   readonly open: boolean
+  readonly lacks_subscriber: boolean
   readonly failures: number
   readonly status: number | null
   readonly failing: number | null
@@ -261,7 +263,9 @@ const checkBacklog = (rows: ReadonlyArray<WebhookRow>): Check =>
       return fail(
         check,
         `${named(row)}: ${events}, the oldest for ${spoken(row.oldest ?? 0)}`,
-        row.failures > 0
+        row.lacks_subscriber
+          ? "the process that delivers does not have its function: let the program that has it deliver, and no other"
+          : row.failures > 0
           ? `mend its endpoint (${answered(row)})`
           : "see that the service runs, that no earlier event holds its order up, and raise concurrency or rate_limit"
       )

@@ -2,9 +2,10 @@ import { PgClient } from "@effect/sql-pg"
 import { Clock, Context, Effect, Layer, PubSub, Random } from "effect"
 import { type AttemptError, isSuccess } from "../domain/Attempt.ts"
 import { encodeAttemptId, nonceLimit } from "../domain/AttemptRef.ts"
-import { type DatabaseUnavailable, type LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
+import { type DatabaseUnavailable, type LogEntryNotFound, NoSubscriber, WebhookNotFound } from "../domain/Errors.ts"
 import type { EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { isInProcess } from "../domain/InProcess.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Cursors } from "./Cursors.ts"
 import { orUnavailable } from "./Database.ts"
@@ -13,6 +14,7 @@ import * as DeliveryMetrics from "./DeliveryMetrics.ts"
 import { endAttempt, TraceDeliveries, traceparentOf } from "./DeliveryTrace.ts"
 import { secretColumns, type SecretRow, Secrets } from "./Secrets.ts"
 import { attempt, type Send, Sender } from "./Sender.ts"
+import { Subscribers } from "./Subscribers.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
 export interface TestResult {
@@ -26,12 +28,12 @@ export interface TestResult {
 /** Deliveries that somebody asked for and waits for. They need no actor: any process signs, sends and appends. */
 export class ManualDelivery extends Context.Service<ManualDelivery, {
   /** Sends a synthetic event shaped like the table. */
-  test(webhookId: string): Effect.Effect<TestResult, WebhookNotFound | DatabaseUnavailable>
+  test(webhookId: string): Effect.Effect<TestResult, WebhookNotFound | NoSubscriber | DatabaseUnavailable>
   /** Re-sends the exact bytes of that delivery; the new entry as JSON text. */
   replay(
     webhookId: string,
     logId: string
-  ): Effect.Effect<string, WebhookNotFound | LogEntryNotFound | DatabaseUnavailable>
+  ): Effect.Effect<string, WebhookNotFound | LogEntryNotFound | NoSubscriber | DatabaseUnavailable>
 }>()("truss/services/ManualDelivery") {
   static readonly layer = Layer.effect(
     ManualDelivery,
@@ -41,6 +43,7 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       const log = yield* DeliveryLog
       const sender = yield* Sender
       const secrets = yield* Secrets
+      const subscribers = yield* Subscribers
       const changes = yield* WebhookChanges
       const context = yield* Effect.context<never>()
       const isTold = yield* TraceDeliveries
@@ -55,6 +58,9 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
           [id]
         )
         if (row === undefined) return yield* new WebhookNotFound({ id })
+        if (isInProcess(row.url) && subscribers.get(row.url) === undefined) {
+          return yield* new NoSubscriber({ url: row.url })
+        }
         const send = sender.to({
           url: row.url,
           ...yield* secrets.open(id, row),

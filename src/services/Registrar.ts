@@ -1,6 +1,8 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Effect, Layer, PubSub, Schema } from "effect"
-import type { DatabaseUnavailable } from "../domain/Errors.ts"
+import type { WebhookNotFound } from "../domain/Errors.ts"
+import { inProcessUrl } from "../domain/InProcess.ts"
+import { Subscription, SubscriptionPatch } from "../domain/Subscription.ts"
 import { WebhookCreate, type WebhookId, WebhookPatch } from "../domain/Webhook.ts"
 import { orUnavailable } from "./Database.ts"
 import { Secrets } from "./Secrets.ts"
@@ -9,6 +11,9 @@ import { type VersionedWebhook, Webhooks } from "./Webhooks.ts"
 
 /** A webhook as `POST /webhooks` takes it: what has a default may be left out. */
 export type WebhookInput = typeof WebhookCreate.Encoded
+
+/** A webhook whose receiver is a function: what an endpoint alone has is left out. */
+export type SubscriptionInput = typeof Subscription.Encoded
 
 /** There are several webhooks of this name, so it cannot be said which one is meant. */
 export class NameNotUnique extends Schema.TaggedError<NameNotUnique>()("NameNotUnique", {
@@ -50,22 +55,21 @@ const same = (a: unknown, b: unknown): boolean =>
     Object.keys(a).length === Object.keys(b).length &&
     Object.entries(a).every(([key, value]) => key in b && same(value, (b as Record<string, unknown>)[key])))
 
+type Failure =
+  | NameNotUnique
+  | InvalidWebhook
+  | Effect.Error<ReturnType<Webhooks["Service"]["create"]>>
+  | Exclude<Effect.Error<ReturnType<Webhooks["Service"]["patch"]>>, WebhookNotFound>
+
 /** Webhooks that stand in a program's code: each is known by its name. */
 export class Registrar extends Context.Service<Registrar, {
   /**
    * Makes the webhook of this name, or makes the one that is there what is said here; what is left out stays as it is.
    * Nothing is written when nothing differs, so every process may do this whenever it starts.
    */
-  register(
-    input: WebhookInput
-  ): Effect.Effect<
-    VersionedWebhook,
-    | NameNotUnique
-    | InvalidWebhook
-    | Effect.Error<ReturnType<Webhooks["Service"]["create"]>>
-    | Effect.Error<ReturnType<Webhooks["Service"]["patch"]>>
-    | DatabaseUnavailable
-  >
+  register(input: WebhookInput): Effect.Effect<VersionedWebhook, Failure>
+  /** The same for a webhook that delivers to the function of its name in this process. */
+  attach(input: SubscriptionInput): Effect.Effect<VersionedWebhook, Failure>
 }>()("truss/services/Registrar") {
   static readonly layer = Layer.effect(
     Registrar,
@@ -75,10 +79,10 @@ export class Registrar extends Context.Service<Registrar, {
       const secrets = yield* Secrets
       const changes = yield* WebhookChanges
 
+      // Whoever renamed a function's webhook did not make another function of it.
       const named = (name: string) =>
-        sql<
-          Row
-        >`SELECT id::text, headers::text, secret FROM truss.webhooks WHERE name = ${name} ORDER BY created_at LIMIT 10`
+        sql<Row>`SELECT id::text, headers::text, secret FROM truss.webhooks
+          WHERE name = ${name} OR url = ${inProcessUrl(name)} ORDER BY created_at LIMIT 10`
 
       /** What is asked for and is not so yet. */
       const difference = Effect.fnUntraced(function*(row: Row, wanted: WebhookPatch) {
@@ -91,32 +95,41 @@ export class Registrar extends Context.Service<Registrar, {
         ) as WebhookPatch
       })
 
-      const settle = Effect.fnUntraced(function*(input: WebhookInput, wanted: WebhookCreate) {
+      const settle = Effect.fnUntraced(function*(wanted: WebhookCreate, said: WebhookPatch) {
         yield* sql`SELECT pg_advisory_xact_lock(hashtext('truss.registrar'), hashtext(${wanted.name}))`
         const [row, ...more] = yield* named(wanted.name)
         if (row === undefined) return yield* webhooks.create(wanted)
         if (more.length > 0) {
           return yield* new NameNotUnique({ name: wanted.name, ids: [row, ...more].map(({ id }) => id) })
         }
-        const changed = yield* difference(row, yield* decode(WebhookPatch, input))
+        const changed = yield* difference(row, said)
         return Object.keys(changed).length === 0
           ? yield* webhooks.get(row.id)
           : yield* webhooks.patch(row.id, changed)
       })
 
-      return Registrar.of({
-        register: Effect.fn("Registrar.register")(
-          function*(input) {
-            const wanted = yield* decode(WebhookCreate, input)
-            const webhook = yield* sql.withTransaction(settle(input, wanted))
-            // What Webhooks told was before the commit of this transaction.
-            yield* PubSub.publish(changes, webhook.id)
-            return webhook
-          },
-          Effect.catchTag("WebhookNotFound", Effect.die),
-          orUnavailable
-        )
+      const stand = Effect.fnUntraced(
+        function*(wanted: WebhookCreate, said: WebhookPatch) {
+          const webhook = yield* sql.withTransaction(settle(wanted, said))
+          // What Webhooks told was before the commit of this transaction.
+          yield* PubSub.publish(changes, webhook.id)
+          return webhook
+        },
+        Effect.catchTag("WebhookNotFound", Effect.die),
+        orUnavailable
+      )
+
+      const register = Effect.fn("Registrar.register")(function*(input: WebhookInput) {
+        return yield* stand(yield* decode(WebhookCreate, input), yield* decode(WebhookPatch, input))
       })
+
+      const attach = Effect.fn("Registrar.attach")(function*(input: SubscriptionInput) {
+        const wanted = yield* decode(Subscription, input)
+        const url = inProcessUrl(wanted.name)
+        return yield* stand({ ...wanted, url, headers: {} }, { ...yield* decode(SubscriptionPatch, input), url })
+      })
+
+      return Registrar.of({ register, attach })
     })
   )
 }

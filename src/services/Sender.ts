@@ -7,9 +7,11 @@ import type { Answer, AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { encodeEventId, type EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { isInProcess } from "../domain/InProcess.ts"
 import { handedOverStatus, isListenSink } from "../domain/ListenSink.ts"
 import { Egress } from "./Egress.ts"
 import { makeSign, type StoredSecrets, unreadable } from "./Signing.ts"
+import { Subscribers } from "./Subscribers.ts"
 import { type Exchange, type Request, Transport } from "./Transport.ts"
 import { version } from "./Version.ts"
 
@@ -120,7 +122,9 @@ const decoder = new TextDecoder("utf-8")
 
 /** PostgreSQL's text has no NUL; what is no UTF-8 becomes U+FFFD. */
 const toText = (latin1: string): string =>
-  /^[\t\r\n\x20-\x7e]*$/.test(latin1) ? latin1 : decoder.decode(Buffer.from(latin1, "latin1")).replaceAll("\0", "\ufffd")
+  /^[\t\r\n\x20-\x7e]*$/.test(latin1)
+    ? latin1
+    : decoder.decode(Buffer.from(latin1, "latin1")).replaceAll("\0", "\ufffd")
 
 /** One request and what is known of its answer: an object and no closures, since there is one for each event. */
 class Attempt implements Exchange {
@@ -201,6 +205,14 @@ class Attempt implements Exchange {
   }
 }
 
+/** There is no function to call any more: the attempt was broken off before it began. */
+const breakOff: Send = (_, done) => {
+  const soon = setImmediate(() =>
+    done({ statusCode: null, responseBody: null, latencyMs: 0, error: "aborted", retryAfter: null })
+  )
+  return () => clearImmediate(soon)
+}
+
 /** How an endpoint's requests look; made once, used for each. */
 const makeSend = (endpoint: Endpoint, transport: Transport): SendMessage => {
   if (isListenSink(endpoint.url)) return handOver
@@ -233,7 +245,7 @@ const toMessage = ({ body, eventType, nonce, ref, traceparent }: Delivery, hasOw
   return { id: encodeEventId(ref), body, headers }
 }
 
-/** The process's outgoing connections. */
+/** The process's outgoing connections, and the functions that are called instead of an endpoint. */
 export class Sender extends Context.Service<Sender, {
   /** How deliveries to this endpoint are sent. */
   to(endpoint: Endpoint): Send
@@ -253,8 +265,15 @@ export class Sender extends Context.Service<Sender, {
             message,
             done
           )
+      const subscribers = yield* Subscribers
       return Sender.of({
         to: (endpoint) => {
+          if (isInProcess(endpoint.url)) {
+            const subscriber = subscribers.get(endpoint.url)
+            return subscriber === undefined
+              ? breakOff
+              : (delivery, done) => subscriber.start(delivery, endpoint.timeoutMs, done)
+          }
           const send = makeSend(endpoint, transport)
           const hasOwn = Object.keys(endpoint.headers).some((name) => name.toLowerCase() === "traceparent")
           return (delivery, done) => send(toMessage(delivery, hasOwn), done)

@@ -17,6 +17,7 @@ import {
 } from "../domain/Errors.ts"
 import type { ChangeType } from "../domain/EventType.ts"
 import type { Filter } from "../domain/Filter.ts"
+import { isInProcess, lacksSubscriber } from "../domain/InProcess.ts"
 import {
   type DisabledReason,
   isWebhookId,
@@ -80,6 +81,7 @@ interface Row {
   readonly partitions: number
   readonly timeout_ms: number
   readonly max_attempts: number
+  readonly lacks_subscriber: boolean
   readonly fail_count: number
   readonly last_failed_at: Date | null
   readonly opened_at: Date | null
@@ -94,7 +96,8 @@ interface Row {
 
 const columns = `w.id::text, w.name, w.table_id, t.table_schema, t.table_name, w.events::text[], w.url,
   w.headers::text, w.secret IS NOT NULL AS has_secret, w.active, w.disabled_reason, w.columns,
-  w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.partitions, w.timeout_ms, w.max_attempts, c.fail_count,
+  w.filter::text AS filter, w.ordering, w.rate_limit, w.concurrency, w.partitions, w.timeout_ms, w.max_attempts,
+  ${lacksSubscriber} AS lacks_subscriber, c.fail_count,
   c.last_failed_at, c.opened_at, ${backlog} AS backlog, c.last_delivery_at, c.last_status_code, w.created_at, w.updated_at,
   ${positionOf("w.created_at")} AS position, ${positionOf("w.updated_at")} AS version`
 const from = `truss.webhooks w JOIN truss.tables t ON t.id = w.table_id JOIN truss.cursors c ON c.webhook_id = w.id`
@@ -128,6 +131,7 @@ const toWebhook = (row: Row, now: number): Webhook => {
     fail_count: row.fail_count,
     disabled_reason: row.disabled_reason,
     circuit: circuitOf(state, now),
+    subscriber: !isInProcess(row.url) ? null : row.lacks_subscriber ? "missing" : "connected",
     next_probe_at: probe === null ? null : new Date(probe).toISOString(),
     backlog: row.backlog,
     last_delivery_at: row.last_delivery_at?.toISOString() ?? null,
@@ -193,6 +197,9 @@ export class Webhooks extends Context.Service<Webhooks, {
       const secrets = yield* Secrets
       const scope = yield* Effect.scope
 
+      /** A function is reached without a request. */
+      const checkUrl = (url: string) => isInProcess(url) ? Effect.void : egress.check(url)
+
       const tell = (id: WebhookId) => PubSub.publish(changes, id)
 
       const byId = (id: WebhookId) =>
@@ -250,7 +257,7 @@ export class Webhooks extends Context.Service<Webhooks, {
             return yield* byId(id)
           })
         ).pipe(
-          (transaction) => Effect.andThen(egress.check(input.url), transaction),
+          (transaction) => Effect.andThen(checkUrl(input.url), transaction),
           Effect.tap((row) => tell(row.id)),
           Effect.flatMap(versioned),
           Effect.catchTag("WebhookNotFound", Effect.die),
@@ -349,7 +356,7 @@ export class Webhooks extends Context.Service<Webhooks, {
       const patch = Effect.fn("Webhooks.patch")(function*(id: string, input: WebhookPatch, conditions?: Conditions) {
         const webhookId = yield* known(id)
         const before = yield* byId(webhookId)
-        if (input.url !== undefined) yield* egress.check(input.url)
+        if (input.url !== undefined) yield* checkUrl(input.url)
         const schema = input.table_schema ?? before.table_schema
         const name = input.table_name ?? before.table_name
         const row = yield* withTriggerLock(

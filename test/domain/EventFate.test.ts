@@ -10,6 +10,7 @@ const ahead: Facts = {
   refusedBy: null,
   ahead: true,
   active: true,
+  lacksSubscriber: false,
   circuitOpen: false
 }
 const passed: Facts = { ...ahead, ahead: false }

@@ -1,6 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
-import { createTrussWebhooks, type TrussWebhooks, TrussWebhooksError, type TrussWebhooksOptions } from "truss-webhooks"
+import { Effect, Fiber, Layer } from "effect"
+import {
+  type Change,
+  createTrussWebhooks,
+  type TrussWebhooks,
+  TrussWebhooksError,
+  type TrussWebhooksOptions
+} from "truss-webhooks"
 import { TestDatabase } from "../support/Database.ts"
 import { testKey } from "../support/Encryption.ts"
 import { Receiver } from "../support/Receiver.ts"
@@ -141,6 +147,80 @@ describe("createTrussWebhooks", () => {
         }).pipe(Effect.scoped),
       60_000
     )
+
+    it.effect("gives changes to a function until it succeeds, as long as it runs", () =>
+      Effect.gen(function*() {
+        yield* run("CREATE TABLE parcels (id int PRIMARY KEY, note text)")
+        const truss = yield* create()
+        const subscription = { name: "parcels", table_name: "parcels", events: ["INSERT"] } as const
+        const seen: Array<string> = []
+        const receive = async (change: Change<{ id: number }>, { id, signal }: { id: string; signal: AbortSignal }) => {
+          assert.isFalse(signal.aborted)
+          if (seen.push(`${change.row?.id} ${id}`) === 1) throw new Error("not yet")
+        }
+        assert.strictEqual((yield* rejected(() => truss.subscribe(subscription, receive))).code, "NotStarted")
+        yield* Effect.promise(() => truss.start())
+        const webhook = yield* Effect.promise(() => truss.subscribe(subscription, receive))
+        assert.deepInclude(webhook, { url: "in-process:parcels", subscriber: "connected" })
+        assert.strictEqual((yield* rejected(() => truss.subscribe(subscription, receive))).code, "AlreadySubscribed")
+        const outcomes = follow(truss, webhook.id)
+        yield* run("INSERT INTO parcels VALUES (1)")
+        yield* until("it to fail", Effect.sync(() => seen.length), (count) => count === 1)
+        yield* until(
+          "its retry to be due",
+          Effect.andThen(
+            run(`UPDATE truss.due SET at = now()`, `NOTIFY truss, 'webhook ${webhook.id}'`),
+            Effect.sync(() => seen.length)
+          ),
+          (count) => count === 2
+        )
+        assert.strictEqual(seen[1], seen[0])
+        yield* Effect.promise(async () => void await outcomes.return?.())
+        yield* Effect.promise(() => truss.stop())
+        yield* Effect.promise(() => truss.start())
+        assert.strictEqual((yield* Effect.promise(() => truss.subscribe(subscription, receive))).id, webhook.id)
+        yield* Effect.promise(() => truss.remove(webhook.id))
+      }).pipe(Effect.scoped), 60_000)
+
+    it.effect("gives changes to a loop, and again what a loop was left at", () =>
+      Effect.gen(function*() {
+        yield* run("CREATE TABLE looped (id int PRIMARY KEY)")
+        const truss = yield* create()
+        const subscription = { name: "looped", table_name: "looped", events: ["INSERT"], ordering: "strict" } as const
+        const loop = () => truss.events<Change<{ id: number }>>(subscription)
+        assert.strictEqual((yield* rejected(() => loop()[Symbol.asyncIterator]().next())).code, "NotStarted")
+        yield* Effect.promise(() => truss.start())
+        const seen: Array<number | undefined> = []
+        const left = Effect.promise(async () => {
+          for await (const { change } of loop()) {
+            seen.push(change.row?.id)
+            if (seen.length === 2) break
+          }
+        })
+        const leaving = yield* Effect.forkChild(left)
+        const find = Effect.promise(async () => (await truss.list()).data.find(({ name }) => name === "looped"))
+        const webhook = yield* until("the webhook", find, (found) => found !== undefined)
+        const { id } = webhook!
+        assert.deepInclude(webhook, { url: "in-process:looped", concurrency: 1 })
+        yield* run("INSERT INTO looped SELECT generate_series(1, 4)")
+        yield* Fiber.join(leaving)
+        assert.deepStrictEqual(seen, [1, 2])
+        const get = Effect.promise(() => truss.get(id))
+        yield* until("it to be missed", get, ({ subscriber }) => subscriber === "missing")
+
+        const again = loop()[Symbol.asyncIterator]()
+        const next = Effect.promise(() => again.next())
+        const second = yield* Effect.forkChild(next)
+        yield* until("it to be there", get, ({ subscriber }) => subscriber === "connected")
+        yield* run("UPDATE truss.due SET at = now()", `NOTIFY truss, 'webhook ${id}'`)
+        const values = [(yield* Fiber.join(second)).value, (yield* next).value, (yield* next).value]
+        assert.deepStrictEqual(values.map(({ change }) => change.row.id), [2, 3, 4])
+        const last = yield* Effect.forkChild(next)
+        yield* until("all to be dealt with", get, ({ backlog }) => backlog === 0)
+        yield* Effect.promise(() => truss.stop())
+        assert.isTrue((yield* Fiber.join(last)).done)
+        assert.isTrue((yield* next).done)
+      }).pipe(Effect.scoped), 60_000)
 
     it.effect("can be started again after it could not start", () =>
       Effect.gen(function*() {

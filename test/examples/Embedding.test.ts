@@ -87,6 +87,27 @@ describe("the examples in examples/embedding", () => {
     })
   }
 
+  it.layer(layer, { excludeTestServices: true })("events.ts", (it) => {
+    it.effect("takes changes in a loop and by a function, and ends well", () =>
+      Effect.gen(function*() {
+        yield* run("CREATE TABLE orders (id int PRIMARY KEY, note text)")
+        const program = yield* start("events")
+        const sql = yield* Application
+        const webhooks = Effect.map(
+          sql<{ count: number }>`SELECT count(*)::int FROM truss.webhooks`,
+          ([row]) => row!.count
+        ).pipe(Effect.orElseSucceed(() => 0))
+        yield* until("both webhooks", webhooks, (count) => count === 2)
+        yield* run("INSERT INTO orders VALUES (1, 'tea'), (1000, NULL)")
+        for (const line of [/^INSERT 1 tea evt_/m, /^INSERT 1000 null evt_/m, /^large 1000 evt_/m]) {
+          yield* program.says(line)
+        }
+        assert.notMatch(program.output(), /^large 1 /m)
+        assert.deepStrictEqual(yield* program.stop, { code: 0, signal: null }, program.output())
+        assert.match(program.output(), /^stopped$/m)
+      }).pipe(Effect.scoped), 60_000)
+  })
+
   it.layer(layer, { excludeTestServices: true })("api.ts", (it) => {
     it.effect("mounts the API under a prefix, behind the program's own authentication", () =>
       Effect.gen(function*() {

@@ -1,14 +1,15 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Exit, Layer, Redacted } from "effect"
 import { defaults } from "../../src/domain/Webhook.ts"
-import { TrussClient } from "../../src/http/Client.ts"
+import { type ClientOptions, TrussClient } from "../../src/http/Client.ts"
 import { readKey, TestServer, writeKey } from "./TestServer.ts"
 
-const clientWith = Effect.fnUntraced(function*(apiKey?: string) {
+const clientWith = Effect.fnUntraced(function*(apiKey?: string, prefix?: ClientOptions["prefix"]) {
   const { port } = yield* TestServer
   const context = yield* Layer.build(
     TrussClient.layer({
       url: `http://127.0.0.1:${port}`,
+      prefix,
       ...(apiKey !== undefined && { apiKey: Redacted.make(apiKey) })
     })
   )
@@ -39,6 +40,13 @@ it.layer(TestServer.layer({ auth: "required" }), { excludeTestServices: true })(
       assert.strictEqual(entry.outcome, "success")
       yield* client.webhooks.delete({ params })
       assert.strictEqual((yield* Effect.flip(client.webhooks.get({ params })))._tag, "NotFound")
+    }))
+
+  it.effect("asks where the API stands", () =>
+    Effect.gen(function*() {
+      assert.isArray((yield* (yield* clientWith(writeKey, "/v1")).webhooks.list({ query: {} })).data)
+      const elsewhere = yield* clientWith(writeKey, "/nowhere")
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(elsewhere.webhooks.list({ query: {} }))))
     }))
 
   it.effect("fails with the problems of the API", () =>

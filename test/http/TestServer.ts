@@ -94,6 +94,7 @@ const webhooks = Layer.effect(
       fail_count: 0,
       disabled_reason: null,
       circuit: "closed",
+      subscriber: null,
       next_probe_at: null,
       backlog: 0,
       last_delivery_at: null,

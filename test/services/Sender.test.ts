@@ -12,9 +12,12 @@ import { loopback } from "../../src/domain/EgressAllow.ts"
 import { encodeEventId } from "../../src/domain/EventRef.ts"
 import { Egress } from "../../src/services/Egress.ts"
 import { type Endpoint, Sender, toAttemptError } from "../../src/services/Sender.ts"
+import { Subscribers } from "../../src/services/Subscribers.ts"
 import { Receiver } from "../support/Receiver.ts"
 
-const layer = Layer.merge(Sender.layer, Receiver.layer).pipe(Layer.provide(Egress.layer({ allow: loopback })))
+const layer = Layer.merge(Sender.layer, Receiver.layer).pipe(
+  Layer.provide([Egress.layer({ allow: loopback }), Subscribers.layer])
+)
 
 const ref = { slot: 1, tableId: 2, seq: 3, at: 1_700_000_000_000_000 }
 

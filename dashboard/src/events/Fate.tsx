@@ -36,6 +36,8 @@ export const reasonOf = ({ attempts, reason, state }: Pick<EventFate, "attempts"
       return state === "pending"
         ? "The webhook is paused: it goes on when it is enabled."
         : "The webhook was paused when the change was made. “Recover what was never sent” sends it."
+    case "no_subscriber":
+      return "The process that delivers does not have the function: it waits for one that has."
     case "circuit_open":
       return "The endpoint fails everything: one probe at a time goes out until it answers."
     case "waiting_for_row":

@@ -21,7 +21,9 @@ export const Request = ({ entry, webhook }: { readonly entry: LogEntry; readonly
     role="region"
     aria-label="Request headers"
   >
-    <p className="mb-2 font-mono text-[0.89rem] break-all">POST {webhook.url}</p>
+    <p className="mb-2 font-mono text-[0.89rem] break-all">
+      {webhook.subscriber === null ? "POST" : "CALL"} {webhook.url}
+    </p>
     <dl className="grid grid-cols-[auto_1fr] gap-x-4 gap-y-0.5 font-mono text-[0.89rem]">
       {headersOf(entry, webhook).map(([name, value]) => (
         <div key={name} className="contents">

@@ -14,9 +14,11 @@ export interface Health {
 const behindFrom = 1_000
 
 /** Whose fault it seems to be: theirs when they answer, the network's when nobody does. */
-const lastAnswer = ({ last_status_code }: Webhook): string =>
+const lastAnswer = ({ last_status_code, subscriber }: Webhook): string =>
   last_status_code === null
-    ? "no answer came: the endpoint is down, too slow or out of reach"
+    ? subscriber !== null
+      ? "the function failed or took too long"
+      : "no answer came: the endpoint is down, too slow or out of reach"
     : `the endpoint answered ${last_status_code}`
 
 const disabled = (webhook: Webhook): Health => {
@@ -52,6 +54,14 @@ export const healthOf = (webhook: Webhook): Health => {
   const waiting = webhook.backlog === 0
     ? ""
     : ` ${plural(webhook.backlog, "event")} ${webhook.backlog === 1 ? "waits" : "wait"}.`
+  if (webhook.subscriber === "missing") {
+    return {
+      tone: "bad",
+      word: "No subscriber",
+      reason: `The process that delivers does not have the function ${webhook.url}.${waiting}`,
+      urgency: 98
+    }
+  }
   if (webhook.circuit !== "closed") {
     return {
       tone: "bad",

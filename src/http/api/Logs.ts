@@ -3,7 +3,7 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { LogEntry, Outcome } from "../../domain/Attempt.ts"
 import { EventType } from "../../domain/EventType.ts"
 import { Limit, optionalBody, PathId, QueryInteger, QueryText, QueryTime } from "./Parameters.ts"
-import { BadRequest, bodyProblems, NotFound, TooManySubscribers, Unavailable } from "./Problems.ts"
+import { BadRequest, bodyProblems, NoSubscriber, NotFound, TooManySubscribers, Unavailable } from "./Problems.ts"
 import { NoOptions } from "./Webhooks.ts"
 
 /** A page of the log, newest first. */
@@ -70,7 +70,7 @@ const replay = HttpApiEndpoint.post("replay", "/webhooks/:id/replay/:logId", {
   params,
   payload: NoOptions,
   success: LogEntry,
-  error: [...bodyProblems, NotFound, Unavailable]
+  error: [...bodyProblems, NotFound, NoSubscriber, Unavailable]
 }).annotateMerge(OpenApi.annotations({
   summary: "Replay a delivery",
   description: "Sends the exact bytes of that delivery again, waits, and answers with the new entry. The body may be " +

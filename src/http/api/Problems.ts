@@ -53,6 +53,13 @@ export class StillRunning extends HttpApiError.Problem<StillRunning>()("StillRun
   title: "Still Running"
 }, { detail }) {}
 
+/** 409: the webhook delivers to a function of a program, and this process does not have it. Nothing was done. */
+export class NoSubscriber extends HttpApiError.Problem<NoSubscriber>()("NoSubscriber", {
+  type: "urn:truss:problem:no-subscriber",
+  status: 409,
+  title: "No Subscriber"
+}, { detail }) {}
+
 /** 412: what is there is not what `If-Match` says. Nothing was changed. */
 export class PreconditionFailed extends HttpApiError.Problem<PreconditionFailed>()("PreconditionFailed", {
   type: "urn:truss:problem:precondition-failed",

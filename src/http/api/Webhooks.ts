@@ -10,6 +10,7 @@ import {
   bodyProblems,
   Locked,
   Mismatch,
+  NoSubscriber,
   NotFound,
   NotWatchable,
   PreconditionFailed,
@@ -97,7 +98,7 @@ const test = HttpApiEndpoint.post("test", "/webhooks/:id/test", {
   params,
   payload: NoOptions,
   success: TestResult,
-  error: [...bodyProblems, NotFound, Unavailable]
+  error: [...bodyProblems, NotFound, NoSubscriber, Unavailable]
 }).annotateMerge(OpenApi.annotations({
   summary: "Send a test event",
   description: "Sends a synthetic event and waits: 200 whatever the endpoint answered. The body may be left out."
