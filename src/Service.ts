@@ -1,7 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { Context, Duration, Effect, Layer, Metric, type Redacted, Schedule, Schema, Tracer } from "effect"
 import { HttpServer } from "effect/http"
-import { SqlClient, type SqlError } from "effect/sql"
+import { SqlClient } from "effect/sql"
 import { hostname } from "node:os"
 import * as Http from "./http/Server.ts"
 import type { ClusterOptions } from "./listener/Cluster.ts"
@@ -15,7 +15,7 @@ import { ChangeFeed } from "./services/ChangeFeed.ts"
 import { Cursors } from "./services/Cursors.ts"
 import {
   type DatabaseOptions,
-  isAway,
+  isAwayForNow,
   layerDatabase,
   layerDatabaseBeside,
   ListenClient,
@@ -110,18 +110,16 @@ const waitForDatabase = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
   yield* sql`SELECT 1`.pipe(
     Effect.tapError((error) =>
-      isWorthWaiting(error)
+      isAwayForNow(error)
         ? Effect.logWarning("waiting for the database", reasonOf(error))
         : Effect.void
     ),
     Effect.retry({
       schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: patience })),
-      while: isWorthWaiting
+      while: isAwayForNow
     })
   )
 })
-
-const isWorthWaiting = (error: SqlError.SqlError) => isAway(error) && error.reason._tag !== "AuthenticationError"
 
 const requireKey = Effect.fnUntraced(function*(options: ServiceOptions) {
   const { apiKey, auth, kratosUrl } = options.http

@@ -4,7 +4,7 @@ import { Command, Flag } from "effect/cli"
 import { SqlError } from "effect/sql"
 import { fail, type Finding, ok, skipped } from "../domain/Finding.ts"
 import { Capture } from "../services/Capture.ts"
-import { type ListenClient, reasonOf, sqlState } from "../services/Database.ts"
+import { isRefusedByPooler, type ListenClient, reasonOf, sqlState } from "../services/Database.ts"
 import {
   checkLeader,
   checkRetention,
@@ -39,8 +39,7 @@ const longSeconds = 1_800
 const patience = "20 seconds"
 
 const todoOf = (error: SqlError.SqlError): string => {
-  const reason = reasonOf(error)
-  if (reason.includes("unsupported startup parameter")) {
+  if (isRefusedByPooler(error)) {
     return "let the pooler pass over what it does not know: ignore_startup_parameters = enable_seqscan, " +
       "enable_bitmapscan, jit, search_path in pgbouncer.ini"
   }

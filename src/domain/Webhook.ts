@@ -16,10 +16,11 @@ export const isWebhookId = (id: string): id is WebhookId => uuid.test(id)
 // oxlint-disable-next-line no-control-regex
 const control = /[\u0000-\u001f\u007f]/
 
-/** A text that people read, of so many characters. */
+/** A text that people read, of so many characters, as JSON Schema counts them. */
 export const printable = (what: string, min: number, max: number) =>
   Schema.String.check(Schema.makeFilter((text) => {
-    if (text.length < min || text.length > max) return `${what} must have ${min} to ${max} characters`
+    const { length } = [...text]
+    if (length < min || length > max) return `${what} must have ${min} to ${max} characters`
     if (control.test(text)) return `${what} must not contain control characters`
     return text.isWellFormed() ? undefined : `${what} must be well-formed Unicode`
   }, { toJsonSchema: () => ({ minLength: min, maxLength: max }) }))

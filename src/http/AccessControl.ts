@@ -5,6 +5,7 @@ import { Actor } from "../services/Audit.ts"
 import { Access, Principal } from "./api/Access.ts"
 import { Forbidden, Unauthorized, type Unavailable, type UnsupportedMediaType } from "./api/Problems.ts"
 import { requireOwnPage } from "./OwnPage.ts"
+import { isReadOnly } from "./ReadOnlyEndpoints.ts"
 import { SignIn, type Visitor } from "./SignIn.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -12,17 +13,22 @@ type Request = HttpServerRequest.HttpServerRequest
 /** How often it is asked again whether who follows a stream may. */
 const recheckEveryMs = 10_000
 
-const changes = (request: Request) => request.method !== "GET" && request.method !== "HEAD"
+interface Endpoint {
+  readonly identifier: string
+}
+
+const isQuery = (request: Request) => request.method === "GET" || request.method === "HEAD"
 
 type Refusal = Unauthorized | Forbidden | Unavailable | UnsupportedMediaType
 
 /** Lets in who is known, to do what their scope allows. */
-const admit = Effect.fnUntraced(function*(visitor: Visitor, request: Request) {
+const admit = Effect.fnUntraced(function*(visitor: Visitor, request: Request, endpoint: Endpoint) {
   if (visitor._tag === "Stranger") return yield* new Unauthorized({ detail: visitor.detail })
   const { isAmbient, principal } = visitor
-  if (changes(request)) {
-    if (isAmbient) yield* requireOwnPage(request)
-    if (principal.scope === "read") return yield* new Forbidden({ detail: "This API key may only read" })
+  if (isQuery(request)) return principal
+  if (isAmbient) yield* requireOwnPage(request)
+  if (principal.scope === "read" && !isReadOnly(endpoint)) {
+    return yield* new Forbidden({ detail: "This API key may only read" })
   }
   return principal
 })
@@ -57,20 +63,23 @@ export const layerAccess = <R>(
   Layer.effect(
     Access,
     Effect.map(Effect.context<R>(), (context) => {
-      const admitted = (request: Request) =>
+      const admitted = (request: Request, endpoint: Endpoint) =>
         Effect.flatMap(
           Effect.provideContext(identify(request), context),
-          (visitor) => admit(visitor, request)
+          (visitor) => admit(visitor, request, endpoint)
         )
-      return (handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>) =>
+      return (
+        handler: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled, Principal>,
+        { endpoint }: { readonly endpoint: Endpoint }
+      ) =>
         Effect.gen(function*() {
           const request = yield* HttpServerRequest.HttpServerRequest
-          const principal = yield* admitted(request)
+          const principal = yield* admitted(request, endpoint)
           const response = yield* handler.pipe(
             Effect.provideService(Principal, principal),
             Effect.provideService(Actor, principal.actor)
           )
-          return yield* whileAdmitted(response, admitted(request))
+          return yield* whileAdmitted(response, admitted(request, endpoint))
         }).pipe(
           // Known to the routes that take a body; the others answer it to who sends one.
           Effect.catchTag("UnsupportedMediaType", HttpServerRespondable.toResponse)

@@ -6,12 +6,10 @@ import { Principal } from "./api/Access.ts"
 import { Idempotency } from "./api/Idempotency.ts"
 import { IdempotencyKeyReused, StillRunning, Unavailable } from "./api/Problems.ts"
 import { badRequest } from "./Faults.ts"
+import { isReadOnly } from "./ReadOnlyEndpoints.ts"
 import { readBytes } from "./RequestBody.ts"
 
 const keyPattern = /^[\x20-\x7e]{1,255}$/
-
-/** Endpoints that change nothing: there is nothing to be kept from happening twice. */
-const harmless = new Set(["preview"])
 
 const keptHeaders = ["content-type", "etag", "location"]
 
@@ -100,7 +98,8 @@ export const layerIdempotency = Layer.effect(
             badRequest([{ path: "idempotency-key", message: "must have 1 to 255 printable ASCII characters" }])
           )
         }
-        if (harmless.has(endpoint.identifier)) return yield* handler
+        // There is nothing to be kept from happening twice.
+        if (isReadOnly(endpoint)) return yield* handler
         const body = yield* Effect.option(readBytes(request))
         // The handler says what is wrong with a body that cannot be read, and does nothing.
         if (body._tag === "None") return yield* handler

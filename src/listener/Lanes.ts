@@ -87,7 +87,7 @@ export class Lanes implements Claimant {
   private refilledAt = performance.now()
   private timer: NodeJS.Timeout | undefined
   private held = false
-  isTrusted = false
+  private lastSucceeded = false
 
   constructor(options: LanesOptions) {
     this.options = options
@@ -147,6 +147,10 @@ export class Lanes implements Claimant {
     if (!this.held) return
     this.held = false
     this.pump()
+  }
+
+  get isTrusted(): boolean {
+    return this.lastSucceeded || this.inFlight === 0
   }
 
   /** Takes over a permit that another one gave back. */
@@ -221,8 +225,8 @@ export class Lanes implements Claimant {
     while (!this.closed && this.inFlight < this.options.concurrency && this.hasWork) {
       if (!permits.mayStart(this) || this.mustWait()) return
       const permit = permits.take(this)
-      // Hanging endpoints may hold every permit: one attempt at a time goes out all the same.
-      if (!permit && this.inFlight > 0) return
+      // Hanging endpoints hold every permit: one attempt at a time goes out all the same.
+      if (!permit && (this.inFlight > 0 || !permits.standStill)) return
       const task = this.take()
       if (task === undefined) {
         if (permit) permits.release()
@@ -309,7 +313,7 @@ export class Lanes implements Claimant {
     const cancel = this.options.send(delivery, (answer) => {
       this.running.delete(task)
       if (probe) this.probing = false
-      this.isTrusted = isSuccess(answer)
+      this.lastSucceeded = isSuccess(answer)
       const again = this.options.onFinished({ task, nonce, createdAt, probe, answer, span })
       if (this.options.order !== undefined) this.free(this.options.order, task, again)
       if (permit) this.options.permits.release()

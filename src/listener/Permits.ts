@@ -4,11 +4,11 @@ import { liveMetric } from "../services/LiveMetric.ts"
 
 /** Somebody who waits for a permit. */
 export interface Claimant {
-  /** Its last attempt was a success: the part of the permits that is kept from others is open to it. */
+  /** Its last attempt was a success, or it has none in flight: what is kept from others is open to it. */
   readonly isTrusted: boolean
   /** Takes over a permit that another one gave back. */
   readonly granted: () => void
-  /** Attempts may start again: the deadline that stopped this one was extended. */
+  /** Attempts may start again: the deadline that stopped this one was extended, or the permits stand still. */
   readonly resume: () => void
 }
 
@@ -24,6 +24,9 @@ export interface Moment {
  */
 export const moment = (): Moment => ({ wall: Date.now(), monotonic: performance.now() })
 
+/** For how long nobody gives a permit back until all of them count as held by endpoints that hang. */
+const standStillMs = 1_000
+
 /**
  * How many attempts may be in flight in the whole process, and until when any may start. Whoever finds no permit waits
  * in a line, once, and takes one permit a turn: a webhook with a backlog gets no more turns than the others.
@@ -33,6 +36,9 @@ export class FairPermits {
   /** What those that are not trusted leave free, so that hanging endpoints hold up nobody. */
   private readonly kept: number
   private handing = false
+  private given = 0
+  private watch: ReturnType<typeof setTimeout> | undefined
+  private stands = false
   private readonly line: Array<Claimant> = []
   /** By what right webhooks are taken over, given the shard of one; null where nobody else could. */
   right: ((shard: string) => Right) | null = null
@@ -56,6 +62,11 @@ export class FairPermits {
   /** Webhooks that wait for a permit. */
   get waiting(): number {
     return this.line.length
+  }
+
+  /** Whether somebody waits and nobody has given a permit back for a while: who waits may do with none, for one attempt. */
+  get standStill(): boolean {
+    return this.stands
   }
 
   /** Whether an attempt may start now. If not, the claimant's `resume` is called when it may. */
@@ -99,12 +110,15 @@ export class FairPermits {
       return true
     }
     if (!this.line.includes(claimant)) this.line.push(claimant)
+    this.watchLine()
     return false
   }
 
   /** Gives a permit back, to the first in the line that may have it. */
   release(): void {
     this.free++
+    this.given++
+    this.stands = false
     // Who is granted one may give it back at once: a loop, since a long line would be too deep for calls.
     if (this.handing) return
     this.handing = true
@@ -118,7 +132,21 @@ export class FairPermits {
       }
     } finally {
       this.handing = false
+      if (this.line.length > 0) this.watchLine()
     }
+  }
+
+  private watchLine(): void {
+    if (this.stands || this.watch !== undefined) return
+    const { given } = this
+    this.watch = setTimeout(() => {
+      this.watch = undefined
+      if (this.line.length === 0) return
+      if (this.given !== given) return this.watchLine()
+      this.stands = true
+      for (const claimant of [...this.line]) claimant.resume()
+    }, standStillMs)
+    this.watch.unref()
   }
 
   private mayTake({ isTrusted }: Claimant): boolean {

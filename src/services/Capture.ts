@@ -15,7 +15,7 @@ import { captureLock } from "./CaptureLock.ts"
 import { sqlState } from "./Database.ts"
 import { identifier } from "./Quoting.ts"
 import { syncSelections } from "./Selection.ts"
-import { lookUpTable, type WatchedTable } from "./WatchedTable.ts"
+import { findTable, type WatchedTable } from "./WatchedTable.ts"
 
 interface Trigger {
   readonly relation: number
@@ -235,7 +235,7 @@ export class Capture extends Context.Service<Capture, {
             yield* dropFunctions(tableId, new Set(), null)
             return changes
           }
-          const table = yield* lookUpTable(ask.schema, ask.name).pipe(
+          const table = yield* findTable(ask.schema, ask.name).pipe(
             Effect.provideService(PgClient.PgClient, sql)
           )
           const wanted = triggersOf(table, tableId, ask.events)
@@ -300,7 +300,7 @@ export class Capture extends Context.Service<Capture, {
           if (ask === undefined) return []
           const label = `${ask.schema}.${ask.name}`
           const stands = yield* standing(tableId)
-          return yield* lookUpTable(ask.schema, ask.name).pipe(
+          return yield* findTable(ask.schema, ask.name).pipe(
             Effect.provideService(PgClient.PgClient, sql),
             Effect.map((table): ReadonlyArray<CaptureFault> => {
               const { missing, wrong } = differences(tableId, triggersOf(table, tableId, ask.events), stands)

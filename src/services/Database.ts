@@ -1,5 +1,5 @@
 import { PgClient } from "@effect/sql-pg"
-import { Context, Effect, Layer, type Redacted } from "effect"
+import { Context, Effect, Layer, type Redacted, Schedule } from "effect"
 import { SqlError } from "effect/sql"
 import { DatabaseUnavailable } from "../domain/Errors.ts"
 
@@ -33,6 +33,10 @@ export const orUnavailable = <A, E, R>(
         : Effect.die(error)
   ) as never
 
+/** The same, of what a moment may mend. */
+export const isAwayForNow = (error: SqlError.SqlError): boolean =>
+  isAway(error) && error.reason._tag !== "AuthenticationError" && !isRefusedByPooler(error)
+
 /** Whether a table that the statement names is not there. */
 export const isMissingTable = (error: SqlError.SqlError): boolean => sqlState(error) === "42P01"
 
@@ -55,6 +59,10 @@ export const reasonOf = (error: SqlError.SqlError): string => {
     : message
 }
 
+/** Whether a pooler does not let a session have settings that it does not know. */
+export const isRefusedByPooler = (error: SqlError.SqlError): boolean =>
+  reasonOf(error).includes("unsupported startup parameter")
+
 /** The SQLSTATE that the server gave, if it did. */
 export const sqlState = (error: SqlError.SqlError): string | undefined => {
   const cause = (error.reason as { readonly cause?: unknown }).cause
@@ -68,7 +76,28 @@ type Server = Pick<
   "url" | "host" | "port" | "path" | "ssl" | "database" | "username" | "password" | "stream" | "startupOptions"
 >
 
-const clientOptions = (options: Omit<DatabaseOptions, "url">, server: Server, maxConnections: number) => ({
+// A session of ours must read and write the same whatever the role's or the database's defaults are. Poolers know these.
+const format = { timezone: "UTC", datestyle: "ISO, MDY", standard_conforming_strings: "on" }
+
+// Plans are made while tables are small and live on when they have grown: only an index is right for both. A bitmap
+// would read all that is left of a backlog for each page of it.
+// Nor may what others put into `public` stand in for what we call: a function that fits the arguments better would.
+const session = {
+  ...format,
+  search_path: "pg_catalog",
+  enable_seqscan: "off",
+  enable_bitmapscan: "off",
+  jit: "off"
+}
+
+type StartupParameters = typeof format | typeof session
+
+const clientOptions = (
+  options: Omit<DatabaseOptions, "url">,
+  server: Server,
+  maxConnections: number,
+  startupParameters: StartupParameters
+) => ({
   ...server,
   applicationName: "truss-webhooks",
   maxConnections,
@@ -76,20 +105,42 @@ const clientOptions = (options: Omit<DatabaseOptions, "url">, server: Server, ma
   keepAlive: "30 seconds" as const,
   connectTimeout: "10 seconds" as const,
   maxMessageSize: Math.max(32 * 1048576, 2 * (options.maxPayload ?? 1048576) + 16 * 1048576),
-  // A session of ours must read and write the same whatever the role's or the database's defaults are.
-  // Plans are made while tables are small and live on when they have grown: only an index is right for both. A bitmap
-  // would read all that is left of a backlog for each page of it.
-  // Nor may what others put into `public` stand in for what we call: a function that fits the arguments better would.
-  startupParameters: {
-    search_path: "pg_catalog",
-    timezone: "UTC",
-    datestyle: "ISO, MDY",
-    standard_conforming_strings: "on",
-    enable_seqscan: "off",
-    enable_bitmapscan: "off",
-    jit: "off"
-  }
+  startupParameters
 })
+
+/**
+ * The settings that a session can have there. A pooler that refuses ours leaves those of the role, which do unless
+ * everybody may create what stands in for PostgreSQL's own functions.
+ */
+const sessionAt = (options: Omit<DatabaseOptions, "url">, server: Server) => {
+  const on = (startup: StartupParameters) =>
+    Layer.fresh(PgClient.layer(clientOptions({ ...options, prepare: false }, server, 1, startup)))
+  const ask = Effect.flatMap(PgClient.PgClient, (sql) =>
+    sql<{ open: boolean }>`
+      SELECT EXISTS (
+        SELECT FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) n
+        WHERE pg_catalog.has_schema_privilege('public', n, 'CREATE')
+      ) AS open`)
+  const withoutSettings = Effect.gen(function*() {
+    const [found] = yield* Effect.provide(ask, on(format)).pipe(
+      Effect.retry({ schedule: Schedule.spaced("1 second"), times: 60, while: isAwayForNow })
+    )
+    if (found?.open !== false) return session
+    yield* Effect.logWarning(
+      "the pooler before the database lets sessions have no settings: those of the role count (docs/operations/doctor.md)"
+    )
+    return format
+  })
+  return Effect.provide(ask, on(session)).pipe(
+    Effect.timeout("2 seconds"),
+    // Any other failure is told when the client is used.
+    Effect.matchEffect({
+      onFailure: (error): Effect.Effect<StartupParameters, SqlError.SqlError> =>
+        SqlError.isSqlError(error) && isRefusedByPooler(error) ? withoutSettings : Effect.succeed(session),
+      onSuccess: () => Effect.succeed(session)
+    })
+  )
+}
 
 // A connection that is lost inside a transaction is a defect of `withTransaction`, since its ROLLBACK fails, too.
 const failWhenLost = (sql: PgClient.PgClient): PgClient.PgClient => {
@@ -104,32 +155,31 @@ const failWhenLost = (sql: PgClient.PgClient): PgClient.PgClient => {
   })
 }
 
-const layerClient = (options: Omit<DatabaseOptions, "url">, server: Server, maxConnections: number) =>
+const layerClient = (...settings: Parameters<typeof clientOptions>) =>
   Layer.tap(
-    PgClient.layer(clientOptions(options, server, maxConnections)),
+    PgClient.layer(clientOptions(...settings)),
     (context) => Effect.sync(() => failWhenLost(Context.get(context, PgClient.PgClient)))
   )
 
 /** The client that the doorbell listens with: one direct connection. */
 export class ListenClient extends Context.Service<ListenClient, PgClient.PgClient>()("truss/services/ListenClient") {
-  static readonly layer = (options: Omit<DatabaseOptions, "url">, server: Server) =>
+  static readonly layer = (...settings: Parameters<typeof clientOptions>) =>
     Layer.effect(
       ListenClient,
-      Effect.gen(function*() {
-        const { listenUrl } = options
-        const context = yield* Layer.build(
-          Layer.fresh(layerClient(options, listenUrl === undefined ? server : { url: listenUrl }, 4))
-        )
-        return Context.get(context, PgClient.PgClient)
-      })
+      Effect.map(Layer.build(Layer.fresh(layerClient(...settings))), Context.get(PgClient.PgClient))
     )
 }
 
 const layerOn = (options: Omit<DatabaseOptions, "url">, server: Server) =>
-  Layer.mergeAll(
-    layerClient(options, server, options.maxConnections ?? 16),
-    ListenClient.layer(options, server)
-  )
+  Layer.unwrap(Effect.gen(function*() {
+    const startup = yield* sessionAt(options, server)
+    const { listenUrl, maxConnections } = options
+    const listening = listenUrl === undefined ? server : { url: listenUrl }
+    return Layer.mergeAll(
+      layerClient(options, server, maxConnections ?? 16, startup),
+      ListenClient.layer(options, listening, 4, listening === server ? startup : yield* sessionAt(options, listening))
+    )
+  }))
 
 /** `PgClient`, `SqlClient` and `ListenClient` on one database. */
 export const layerDatabase = (options: DatabaseOptions) => layerOn(options, { url: options.url })

@@ -12,8 +12,10 @@ export interface WatchedTable {
   readonly otherOwner: RoleRef | null
   /** The table itself, its partitions and inheriting children: each needs statement triggers of its own. */
   readonly relations: ReadonlyArray<{ readonly oid: number; readonly name: string }>
-  /** Whether only row triggers see changes in the order in which they were made. */
+  /** Whether only row triggers see all changes, in the order in which they were made, and fail no write. */
   readonly rowTriggers: boolean
+  /** A partition or child that is a foreign table: statement triggers would fail the writes that reach it. */
+  readonly foreignPartition: string | null
   readonly partitioned: boolean
   readonly primaryKey: ReadonlyArray<string>
   /** Virtual generated columns: null inside every trigger, so they are left out. */
@@ -117,6 +119,12 @@ export interface WatchableFacts {
   readonly foreign_partition: string | null
 }
 
+const foreignRefusal = (partition: string) =>
+  new TableNotWatchable({
+    reason: "foreign_partition",
+    detail: `its partition ${partition} is a foreign table, for which PostgreSQL cannot capture changes`
+  })
+
 /** Why the relation called `label` cannot be watched; `undefined` when it can. */
 export const refusalOf = (label: string, facts: WatchableFacts): TableNotWatchable | undefined => {
   const { foreign, foreign_partition, kind, temporary } = facts
@@ -133,20 +141,17 @@ export const refusalOf = (label: string, facts: WatchableFacts): TableNotWatchab
         `(GRANT ${foreign.owner} TO the role that Truss Webhooks connects as)`
     })
   }
-  if (foreign_partition !== null) {
-    return new TableNotWatchable({
-      reason: "foreign_partition",
-      detail: `its partition ${foreign_partition} is a foreign table, for which PostgreSQL cannot capture changes`
-    })
-  }
-  return undefined
+  return foreign_partition === null ? undefined : foreignRefusal(foreign_partition)
 }
 
 const refuse = (reason: TableNotWatchable["reason"], detail: string) =>
   Effect.fail(new TableNotWatchable({ reason, detail }))
 
-/** Looks a table up by its exact schema and name, and refuses what cannot be watched, with the reason. */
-export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: string, name: string) {
+/**
+ * Looks a table up by its exact schema and name, and refuses what cannot be captured, with the reason. A foreign table
+ * may have become a partition since the table is watched.
+ */
+export const findTable = Effect.fn("WatchedTable.find")(function*(schema: string, name: string) {
   const label = `${schema}.${name}`
   if (schema === "truss") return yield* refuse("own_table", `${label} belongs to Truss Webhooks itself`)
   if (schema === "information_schema" || schema.startsWith("pg_")) {
@@ -155,7 +160,8 @@ export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: st
   const sql = yield* PgClient.PgClient
   const [row] = yield* sql.unsafe<Row>(query, [schema, name])
   if (row === undefined) return yield* refuse("not_found", `there is no table ${label}`)
-  const refusal = refusalOf(label, { ...row, foreign: row.relations.find((relation) => !relation.owned) })
+  const foreign = row.relations.find((relation) => !relation.owned)
+  const refusal = refusalOf(label, { ...row, foreign, foreign_partition: null })
   if (refusal !== undefined) return yield* refusal
   return {
     oid: row.oid,
@@ -164,10 +170,17 @@ export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: st
     otherOwner: row.other_owner,
     relations: row.relations,
     // A partition or child is also written through its parent, where its own statement triggers do not fire.
-    rowTriggers: row.nested || row.child,
+    rowTriggers: row.nested || row.child || row.foreign_partition !== null,
+    foreignPartition: row.foreign_partition,
     partitioned: row.partitioned,
     primaryKey: row.primary_key,
     virtualColumns: row.virtual_columns,
     sessionTypes: row.session_types
   } satisfies WatchedTable
+})
+
+/** Looks up a table to be watched: one with a foreign table among its partitions is refused, too. */
+export const lookUpTable = Effect.fn("WatchedTable.lookUp")(function*(schema: string, name: string) {
+  const table = yield* findTable(schema, name)
+  return table.foreignPartition === null ? table : yield* foreignRefusal(table.foreignPartition)
 })

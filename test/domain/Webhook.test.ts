@@ -125,6 +125,11 @@ describe("Webhook", () => {
     assert.isFalse(accepts({ active: "true" }))
   })
 
+  it("has a name of 1 to 200 characters, of which none is counted twice", () => {
+    for (const name of ["n", "x".repeat(200), "🔑".repeat(200)]) assert.isTrue(accepts({ name }), name)
+    for (const name of ["", "x".repeat(201), "🔑".repeat(201)]) assert.isFalse(accepts({ name }), name)
+  })
+
   it("has a secret of 1 to 1024 characters, or none, and never says it in a fault", () => {
     for (const secret of ["s", "x".repeat(1024), "pässwort 🔑", null]) {
       assert.isTrue(accepts({ secret }), String(secret))

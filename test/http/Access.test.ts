@@ -54,6 +54,9 @@ const keepsReadersFromWriting = (prefix: string) =>
       assert.strictEqual(answer.status, 403, `${method} ${url}`)
       assert.strictEqual(answer.headers.get("content-type"), "application/problem+json")
     }
+    const wanted = { table_name: input.table_name }
+    const preview = yield* server.ask("POST", `${prefix}/webhooks/preview`, wanted, { apikey: readKey })
+    assert.strictEqual(preview.status, 200, "a preview changes nothing")
     assert.strictEqual((yield* server.ask("GET", path, undefined, { apikey: readKey })).json.active, true)
     assert.strictEqual((yield* server.ask("DELETE", path, undefined, { apikey: writeKey })).status, 204)
   })

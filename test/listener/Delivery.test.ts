@@ -490,7 +490,9 @@ it.layer(layer, { excludeTestServices: true })("a test and a replay", (it) => {
       const service = yield* RunningService
       const receiver = yield* Receiver
       yield* run(
-        "CREATE TABLE shaped (id int, flag boolean, at timestamptz, data jsonb, tags text[], name text, u uuid, raw bytea)"
+        "CREATE TYPE mood AS ENUM ('sad', 'fine')",
+        "CREATE DOMAIN day AS date",
+        "CREATE TABLE shaped (id int, flag boolean, at timestamptz, data jsonb, tags text[], name text, u uuid, raw bytea, mood mood, day day)"
       )
       const webhook = yield* service.create({ table_name: "shaped", url: receiver.url("/shaped"), secret: "s" })
       receiver.respond("/shaped", () => ({ status: 418, body: "a\0b" }))
@@ -510,7 +512,19 @@ it.layer(layer, { excludeTestServices: true })("a test and a replay", (it) => {
         createHmac("sha256", "s").update(request!.bytes).digest("hex")
       )
       assert.deepInclude(request!.body, { event: "TEST", schema: "public", table: "shaped", old_row: null })
-      assert.deepStrictEqual(Object.keys(request!.body.row!), ["id", "flag", "at", "data", "tags", "name", "u", "raw"])
+      const { timestamp } = request!.body
+      assert.deepStrictEqual(request!.body.row, {
+        id: 0,
+        flag: false,
+        at: timestamp.replace("Z", "+00:00"),
+        data: {},
+        tags: [],
+        name: "test",
+        u: "00000000-0000-0000-0000-000000000000",
+        raw: "\\x",
+        mood: "sad",
+        day: timestamp.slice(0, 10)
+      })
       const [entry] = (yield* service.logs(webhook.id)).data
       assert.deepInclude(entry, {
         id: result.log_id,

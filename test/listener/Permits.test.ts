@@ -91,6 +91,30 @@ describe("permits", () => {
     assert.deepStrictEqual(hanging.calls, ["granted"])
   })
 
+  it("stand still when nobody gives one back for a second, until somebody does", () => {
+    vi.useFakeTimers()
+    try {
+      const permits = new FairPermits(1)
+      const [hanging, waiting] = [claimant(), claimant()]
+      permits.take(hanging)
+      permits.take(waiting)
+      vi.advanceTimersByTime(900)
+      permits.release()
+      assert.deepStrictEqual(waiting.calls, ["granted"])
+      permits.take(hanging)
+      vi.advanceTimersByTime(1_000)
+      assert.isFalse(permits.standStill)
+      vi.advanceTimersByTime(1_000)
+      assert.isTrue(permits.standStill)
+      assert.deepStrictEqual(hanging.calls, ["resumed"])
+      permits.release()
+      assert.isFalse(permits.standStill)
+      assert.deepStrictEqual(hanging.calls, ["resumed", "granted"])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
   it("go down a long line of those that need none any more", () => {
     const permits = new FairPermits(1)
     assert.isTrue(permits.take(claimant()))

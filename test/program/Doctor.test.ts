@@ -151,6 +151,8 @@ describe("doctor, on the way to the database", () => {
       withDatabase((url) =>
         Effect.gen(function*() {
           const strict = yield* pgBouncer(url)
+          assertWell(yield* doctor({ DATABASE_URL: strict, DATABASE_PREPARE: "false", TRUSS_LISTEN: "off" }))
+          yield* exec(url, "GRANT CREATE ON SCHEMA public TO PUBLIC")
           assertFails(
             yield* doctor({ DATABASE_URL: strict }),
             "connection",

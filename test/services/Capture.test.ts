@@ -6,6 +6,7 @@ import { defaults, type WebhookCreate } from "../../src/domain/Webhook.ts"
 import { Capture } from "../../src/services/Capture.ts"
 import { Partitions } from "../../src/services/Partitions.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
+import { TestDatabase } from "../support/Database.ts"
 import type { DeliveryBody } from "../support/Receiver.ts"
 import { Application, connect, layerInstalled, run, until } from "../support/RunningService.ts"
 
@@ -373,6 +374,28 @@ it.layer(layerInstalled(), { excludeTestServices: true })("capture of table fami
       assert.isTrue((yield* triggers("turning", "begins")).every(({ row }) => !row))
       yield* run("INSERT INTO turning VALUES (1)", "DELETE FROM turning_2")
       assert.deepStrictEqual(yield* brief("turning"), ["INSERT 1", "INSERT 2", "DELETE 1", "INSERT 1", "DELETE 2"])
+    }))
+
+  it.effect("fails no write when a foreign table becomes a partition of a watched table", () =>
+    Effect.gen(function*() {
+      const { hostname, password, pathname, port, username } = new URL((yield* TestDatabase).url)
+      yield* run(
+        "CREATE TABLE spread (id int, v text) PARTITION BY LIST (id)",
+        "CREATE TABLE spread_1 PARTITION OF spread FOR VALUES IN (1)",
+        "CREATE TABLE elsewhere (id int, v text)"
+      )
+      yield* watch("spread")
+      yield* run(
+        "CREATE EXTENSION postgres_fdw",
+        `CREATE SERVER itself FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '${hostname}', port '${port}', dbname '${
+          pathname.slice(1)
+        }')`,
+        `CREATE USER MAPPING FOR CURRENT_USER SERVER itself OPTIONS (user '${username}', password '${password}')`,
+        "CREATE FOREIGN TABLE spread_2 PARTITION OF spread FOR VALUES IN (2) SERVER itself OPTIONS (table_name 'elsewhere')"
+      )
+      yield* reconcile
+      yield* run("INSERT INTO spread VALUES (1), (2)", "UPDATE spread SET v = 'x'", "DELETE FROM spread_2")
+      assert.deepStrictEqual(yield* brief("spread"), ["INSERT 1", "INSERT 2", "UPDATE 1>1", "UPDATE 2>2", "DELETE 2"])
     }))
 })
 
