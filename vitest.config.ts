@@ -1,4 +1,8 @@
+import { defaultServerConditions } from "vite"
 import { defineConfig } from "vitest/config"
+
+// The package by its own name is the source here, and not what is built of it.
+const ssr = { resolve: { conditions: ["truss-source", ...defaultServerConditions] } }
 
 export default defineConfig({
   test: {
@@ -6,12 +10,14 @@ export default defineConfig({
     maxWorkers: 2,
     projects: [
       {
+        ssr,
         test: {
           name: "unit",
           include: ["test/{domain,cli,dashboard,faults}/**/*.test.ts", "test/*.test.ts"]
         }
       },
       {
+        ssr,
         test: {
           name: "integration",
           include: ["test/{services,listener,http}/**/*.test.ts"],
@@ -23,9 +29,10 @@ export default defineConfig({
         }
       },
       {
+        ssr,
         test: {
           name: "program",
-          include: ["test/{program,security,browser,examples}/**/*.test.ts"],
+          include: ["test/{program,security,browser,examples,package}/**/*.test.ts"],
           // Dozens of processes on two cores: what fails once is said, and fails the run when it fails again.
           retry: 1,
           globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
@@ -34,6 +41,7 @@ export default defineConfig({
         }
       },
       {
+        ssr,
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],

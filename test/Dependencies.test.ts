@@ -6,6 +6,8 @@ const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.ur
 type Section = "dependencies" | "devDependencies" | "optionalDependencies"
 
 const manifest = JSON.parse(read("package.json")) as Record<Section, Record<string, string>>
+const runtime = JSON.parse(read("scripts/runtime/package.json")) as Pick<typeof manifest, "optionalDependencies">
+Object.assign(manifest.optionalDependencies, runtime.optionalDependencies)
 
 const sectionOf = (kind: string | undefined): Section =>
   kind === "development" ? "devDependencies" : kind === "optional" ? "optionalDependencies" : "dependencies"
