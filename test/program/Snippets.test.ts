@@ -21,6 +21,12 @@ const notRun: Readonly<Record<string, string>> = {
   "README.md: npm ci && npm run demo": ".ci/run does, on a clean checkout; test/program/Cli runs the demo",
   "README.md: npm ci && npm test": ".ci/run does, on a clean checkout",
   "docs/guide/getting-started.md: npm ci": ".ci/run does, on a clean checkout",
+  "docs/operations/backups.md: pg_dump -Fc \"$DATABASE_URL\" > app.dump":
+    "test/program/Databases runs it, where the system has a PostgreSQL",
+  "docs/operations/backups.md: pg_dump -Fc --exclude-table-data='truss.events*' --exclude-table-data='truss.attempts*' \"$DATABASE_URL\" > app.dump":
+    "test/program/Databases runs it, where the system has a PostgreSQL",
+  "docs/operations/backups.md: pg_restore -d \"$DATABASE_URL\" app.dump":
+    "test/program/Databases runs it, where the system has a PostgreSQL",
   "docs/guide/command-line.md: source <(truss-webhooks --completions bash)     # in ~/.bashrc":
     "needs three shells; test/program/WebhooksCli prints the completions"
 }
@@ -72,6 +78,7 @@ const scenes: Readonly<Record<string, ReadonlyArray<string>>> = {
     ...supabaseTriggers("https://example.com/hooks").filter((statement) => !/CREATE TABLE orders/.test(statement))
   ],
   "docs/guide/from-hasura.md": hasuraCatalog,
+  "docs/operations/databases.md": ["CREATE ROLE app_owner NOLOGIN"],
   "docs/operations/doctor.md": ["CREATE ROLE truss LOGIN"],
   "docs/operations/security.md": ["CREATE ROLE app_owner NOLOGIN"]
 }
