@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { Yaml } from "effect/encoding"
 import { spawnSync } from "node:child_process"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { TestDatabase } from "../support/Database.ts"
 import { docShell } from "../support/DocShell.ts"
@@ -140,6 +140,7 @@ const readPage = Effect.fnUntraced(function*(page: string) {
     `HOOKS_URL=${receiver.url("")}\nHOOKS_TOKEN=token\nSTATUS_URL=${receiver.url("/status")}\n`
   )
   writeHasuraFolder(join(folder, "hasura"))
+  mkdirSync(join(folder, "src"))
 
   const sql = yield* Application
   const change = yield* listen((_, response) => {
