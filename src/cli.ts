@@ -4,6 +4,7 @@ import { CliConfig, Command, GlobalFlag } from "effect/cli"
 import { demoCommand } from "./cli/Demo.ts"
 import { doctorCommand } from "./cli/Doctor.ts"
 import { CommandFailed } from "./cli/Failure.ts"
+import { importCommand } from "./cli/Import.ts"
 import { keysCommand } from "./cli/Keys.ts"
 import { listenCommand } from "./cli/Listen.ts"
 import { migrateCommand } from "./cli/Migrate.ts"
@@ -22,6 +23,7 @@ const command = Command.make("truss-webhooks").pipe(
     keysCommand,
     webhooksCommand,
     listenCommand,
+    importCommand,
     doctorCommand,
     uninstallCommand
   ]),

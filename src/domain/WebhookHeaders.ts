@@ -10,6 +10,9 @@ const fieldValue = /^[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa
 const reserved =
   /^(?:host|content-.*|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|proxy-connection|x-truss-.*|webhook-.*)$/i
 
+/** Whether the service sets this header itself, so that a webhook may not. */
+export const isReservedHeader = (name: string): boolean => reserved.test(name)
+
 /** What a stored header value is shown as, and what keeps it when written back. */
 export const maskedValue = "***"
 
