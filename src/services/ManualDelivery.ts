@@ -5,6 +5,7 @@ import { encodeAttemptId, nonceLimit } from "../domain/AttemptRef.ts"
 import { type DatabaseUnavailable, type LogEntryNotFound, WebhookNotFound } from "../domain/Errors.ts"
 import type { EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
+import { exampleOf } from "../domain/JsonShape.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Cursors } from "./Cursors.ts"
 import { orUnavailable } from "./Database.ts"
@@ -13,6 +14,7 @@ import * as DeliveryMetrics from "./DeliveryMetrics.ts"
 import { endAttempt, TraceDeliveries, traceparentOf } from "./DeliveryTrace.ts"
 import { secretColumns, type SecretRow, Secrets } from "./Secrets.ts"
 import { attempt, type Send, Sender } from "./Sender.ts"
+import { readTableShape } from "./TableShape.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
 export interface TestResult {
@@ -106,23 +108,14 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
 
       // A row shaped like the table, every column with an example of its type; an empty one where the table is missing.
       const testEvent = Effect.fnUntraced(function*(tableId: number) {
-        const [table] = yield* sql<
-          { schema: string; name: string; columns: ReadonlyArray<string>; types: ReadonlyArray<string> }
-        >`
-          SELECT t.table_schema AS schema, t.table_name AS name,
-            ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-              AND NOT a.attisdropped AND a.attgenerated <> 'v' ORDER BY a.attnum) AS columns,
-            ARRAY(SELECT y.typcategory::text || CASE WHEN y.typname IN ('json', 'jsonb', 'uuid') THEN y.typname ELSE '' END
-              FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
-              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
-              ORDER BY a.attnum) AS types
-          FROM truss.tables t
-          LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
-            ON n.nspname = t.table_schema AND c.relname = t.table_name
-          WHERE t.id = ${tableId}`
+        const [table] = yield* sql<{ schema: string; name: string }>`
+          SELECT table_schema AS schema, table_name AS name FROM truss.tables WHERE id = ${tableId}`
         const now = new Date(yield* Clock.currentTimeMillis).toISOString()
+        const shape = yield* readTableShape(table!.schema, table!.name).pipe(
+          Effect.provideService(PgClient.PgClient, sql)
+        )
         const row = Object.fromEntries(
-          table!.columns.map((column, i) => [column, example(table!.types[i] ?? "", now)])
+          shape?.columns.map((column) => [column.name, exampleOf(column.shape, now)]) ?? []
         )
         const body = JSON.stringify({
           event: "TEST",
@@ -162,15 +155,4 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
       return ManualDelivery.of({ test, replay })
     })
   )
-}
-
-/** An example value by the category of a type (`pg_type.typcategory`), as a row of the table would show it. */
-const example = (type: string, now: string): unknown => {
-  if (type.endsWith("json") || type.endsWith("jsonb")) return {}
-  if (type.endsWith("uuid")) return "00000000-0000-0000-0000-000000000000"
-  if (type === "N") return 0
-  if (type === "B") return false
-  if (type === "A") return []
-  if (type === "D") return now
-  return type === "S" ? "test" : null
 }
