@@ -9,6 +9,7 @@ import { keysCommand } from "./cli/Keys.ts"
 import { listenCommand } from "./cli/Listen.ts"
 import { migrateCommand } from "./cli/Migrate.ts"
 import { serveCommand } from "./cli/Serve.ts"
+import { typesCommand } from "./cli/Types.ts"
 import { uninstallCommand } from "./cli/Uninstall.ts"
 import { BadUsage, layerUsage } from "./cli/Usage.ts"
 import { webhooksCommand } from "./cli/Webhooks.ts"
@@ -24,6 +25,7 @@ const command = Command.make("truss-webhooks").pipe(
     webhooksCommand,
     listenCommand,
     importCommand,
+    typesCommand,
     doctorCommand,
     uninstallCommand
   ]),
@@ -38,7 +40,11 @@ const command = Command.make("truss-webhooks").pipe(
       command: "truss-webhooks listen --table orders --forward-to http://localhost:3000/hooks",
       description: "Bring live events to a program on this machine"
     },
-    { command: "truss-webhooks doctor", description: "Find out what is wrong" }
+    { command: "truss-webhooks doctor", description: "Find out what is wrong" },
+    {
+      command: "source <(truss-webhooks --completions bash)",
+      description: "Completions, in ~/.bashrc; for zsh the same, for fish: truss-webhooks --completions fish | source"
+    }
   ])
 )
 

@@ -7,8 +7,15 @@ import { EmbeddedPostgres } from "../services/EmbeddedPostgres.ts"
 import type { SettingsShape } from "../services/Settings.ts"
 import { CommandFailed } from "./Failure.ts"
 
+/** Failures that another data folder, or another state of it, would mend. */
+const ofFolder = new Set(["DataFolder", "VersionMismatch", "Busy"])
+
 const openEmbedded = Effect.fnUntraced(function*(dataDir: string) {
-  const { url, version } = yield* EmbeddedPostgres.start({ dataDir })
+  const { url, version } = yield* EmbeddedPostgres.start({ dataDir }).pipe(
+    Effect.mapError(({ message, reason }) =>
+      new CommandFailed({ lines: [ofFolder.has(reason) ? `TRUSS_DATA_DIR: ${message}` : message] })
+    )
+  )
   const { host, pathname, username } = new URL(url)
   yield* Effect.logInfo(
     `DATABASE_URL is not set: PostgreSQL ${version}, embedded, is at ${username}@${host}${pathname}, ` +

@@ -76,7 +76,8 @@ const list = Command.make("list", databaseFlags, (flags) =>
       const keys = yield* (yield* ApiKeys).list
       yield* keys.length === 0 ? Console.error("There are no API keys.") : Console.log(table(keys))
     }).pipe(Effect.provide(layer(settings))))).pipe(
-    Command.withDescription("List the API keys: only their first characters are kept")
+    Command.withDescription("List the API keys: only their first characters are kept"),
+    Command.withExamples([{ command: "truss-webhooks keys list --database-url postgres://app:secret@db.example/app" }])
   )
 
 const revoke = Command.make(
@@ -92,10 +93,19 @@ const revoke = Command.make(
         Effect.catchTag("ApiKeyNotFound", ({ id }) => new CommandFailed({ lines: [`there is no API key ${id}`] })),
         Effect.provide(layer(settings))
       ))
-).pipe(Command.withDescription("Revoke an API key: it is refused from now on, by every process"))
+).pipe(
+  Command.withDescription("Revoke an API key: it is refused from now on, by every process"),
+  Command.withExamples([
+    { command: "truss-webhooks keys revoke 019b2c1e-5a77-7c41-9a8e-0f1d2c3b4a59", description: "As keys list shows it" }
+  ])
+)
 
 /** `truss-webhooks keys` */
 export const keysCommand = Command.make("keys").pipe(
   Command.withDescription("Make, list and revoke API keys"),
+  Command.withExamples([
+    { command: "truss-webhooks keys create --name ci --scope read" },
+    { command: "truss-webhooks keys list" }
+  ]),
   Command.withSubcommands([create, list, revoke])
 )

@@ -1,19 +1,19 @@
 import { Clock, Console, Effect, Layer, Option, Redacted, Schedule, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { hostname } from "node:os"
-import type { AttemptError } from "../domain/Attempt.ts"
 import { encodeAttemptId } from "../domain/AttemptRef.ts"
 import { parseEgressAllow } from "../domain/EgressAllow.ts"
 import { ChangeType } from "../domain/EventType.ts"
 import { listenSinkUrl } from "../domain/ListenSink.ts"
 import { EndpointUrl } from "../domain/Webhook.ts"
 import { Egress } from "../services/Egress.ts"
-import { attempt, Sender, type SendMessage } from "../services/Sender.ts"
+import { Sender } from "../services/Sender.ts"
 import { Subscribers } from "../services/Subscribers.ts"
 import { CommandFailed } from "./Failure.ts"
 import { serverFlags, withSettings } from "./Flags.ts"
-import { rawMember } from "./RawMember.ts"
-import { untilStopped } from "./RunMain.ts"
+import { Failed, isWell, makeForwarding } from "./Forwarding.ts"
+import { type ListenEntry, listenLine, type ListenOutcome, type ListenOutput, toListenEntry } from "./ListenEntry.ts"
+import { untilStopped, whileRead } from "./RunMain.ts"
 import { ServerApi, ServerAway, toCommandFailed } from "./ServerApi.ts"
 import { eventsFlag, tableFlag, type TableName } from "./TableFlags.ts"
 import { BadUsage } from "./Usage.ts"
@@ -23,112 +23,30 @@ const anywhere = parseEgressAllow("0.0.0.0/0, ::/0")!
 
 const isEndpoint = (text: string) => Option.isSome(Schema.decodeUnknownOption(EndpointUrl)(text))
 
-/** An entry of the log, as far as it is needed, and the bytes that it is about. */
-interface Entry {
-  readonly id: string
-  readonly eventId: string
-  readonly eventType: string
-  readonly replayOf: string | null
-  /** Null where it is kept no more. */
-  readonly body: string | null
-}
-
-const toEntry = (json: string): Entry => {
-  const { event_id, event_type, id, replay_of } = JSON.parse(json)
-  const body = rawMember(json, "payload")
-  return {
-    id,
-    eventId: event_id,
-    eventType: event_type,
-    replayOf: replay_of,
-    body: body === undefined || body === "null" ? null : body
-  }
-}
-
-/** What became of one event here. */
-interface Outcome {
-  readonly statusCode: number | null
-  readonly latencyMs: number | null
-  readonly error: AttemptError | "not_kept" | null
-}
-
 /** What the command does with each event. */
-type Handle = (entry: Entry) => Effect.Effect<Outcome>
-
-/** Nobody is there: it may only just be starting again. */
-const isAway = (error: AttemptError | null): boolean =>
-  error === "connection_refused" || error === "unreachable" || error === "dns"
-
-/** An answer that breaks off is asked for again so often: what breaks the receiver must not stop everything. */
-const resets = 5
-
-/** Sends it as a delivery is sent, again and again while nobody is there; whatever is answered is the end of it. */
-const forwardBy = (send: SendMessage, url: string): Handle =>
-  Effect.fnUntraced(function*({ body, eventId, eventType, id }) {
-    if (body === null) return { statusCode: null, latencyMs: null, error: "not_kept" as const }
-    const message = { id: eventId, body, headers: ["X-Truss-Event", eventType, "X-Truss-Delivery", id] }
-    let waits = 0
-    let broken = 0
-    while (true) {
-      const { error, latencyMs, statusCode } = yield* attempt(send, message)
-      const again = isAway(error) || error === "connection_reset" && ++broken < resets
-      if (!again) return { statusCode, latencyMs: Math.round(latencyMs * 100) / 100, error }
-      if (waits === 0) yield* Console.error(`truss-webhooks: ${url}: ${error}; waiting for it`)
-      yield* Effect.sleep(Math.min(2_000, 100 * 2 ** waits++))
-    }
-  })
+type Handle = (entry: ListenEntry) => Effect.Effect<ListenOutcome>
 
 const keep: Handle = ({ body }) =>
   Effect.succeed({ statusCode: null, latencyMs: null, error: body === null ? "not_kept" as const : null })
 
-interface Options {
-  readonly json: boolean
-  readonly print: boolean
-}
-
-const lineOf = ({ json, print }: Options, at: string, entry: Entry, outcome: Outcome): string => {
-  if (json) {
-    const text = JSON.stringify({
-      at,
-      log_id: entry.id,
-      event_id: entry.eventId,
-      event_type: entry.eventType,
-      replay_of: entry.replayOf,
-      status_code: outcome.statusCode,
-      latency_ms: outcome.latencyMs,
-      error: outcome.error
-    })
-    if (!print) return text
-    return `${text.slice(0, -1)},"payload":${(entry.body ?? "null").replaceAll(/[\r\n]+/g, " ")}}`
-  }
-  if (print) return entry.body ?? `truss-webhooks: the payload of ${entry.id} is kept no more`
-  return [
-    at.slice(11, 23),
-    entry.eventType.padEnd(8),
-    entry.eventId,
-    outcome.error ?? outcome.statusCode,
-    ...(outcome.latencyMs === null ? [] : [`${outcome.latencyMs.toFixed(1)} ms`]),
-    ...(entry.replayOf === null ? [] : ["replay"])
-  ].join("  ")
-}
-
 /** Comes before every entry of a log. */
 const beginning = encodeAttemptId({ eventSeq: 0, nonce: 0 })
+
+const now = Effect.map(Clock.currentTimeMillis, (ms) => new Date(ms).toISOString())
 
 /** Pauses between attempts to reach the server again: the first, doubled with each, and the longest. */
 const again = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("2 seconds")])
 
 /** Follows the log of the webhook for ever: an entry is behind us when it was dealt with. */
-const follow = Effect.fnUntraced(function*(id: string, handle: Handle, options: Options) {
+const follow = Effect.fnUntraced(function*(id: string, handle: Handle, output: ListenOutput) {
   const api = yield* ServerApi
   let lastId = beginning
   let isAway = false
 
   const deal = Effect.fnUntraced(function*(logId: string, json: string, altered: boolean) {
-    const entry = toEntry(altered ? yield* api.request("GET", `/webhooks/${id}/logs/${logId}`) : json)
+    const entry = toListenEntry(altered ? yield* api.request("GET", `/webhooks/${id}/logs/${logId}`) : json)
     const outcome = yield* handle(entry)
-    const at = new Date(yield* Clock.currentTimeMillis).toISOString()
-    yield* Console.log(lineOf(options, at, entry, outcome))
+    yield* Console.log(listenLine(output, yield* now, entry, outcome))
     lastId = logId
   })
 
@@ -186,18 +104,59 @@ const deleted = (id: string) =>
     )
   })
 
-interface Wanted extends Options {
+interface Wanted extends ListenOutput {
   readonly table: TableName
   readonly events: ReadonlyArray<ChangeType>
   readonly forwardTo: string | undefined
   readonly secret: Redacted.Redacted | undefined
+  readonly replayFailed: boolean
 }
+
+/** Sends once more what failed, when the command ends. */
+const replay = Effect.fnUntraced(function*(failed: Failed, once: Handle, output: ListenOutput) {
+  const { all, dropped } = failed
+  if (all.length > 0) yield* Console.error(`truss-webhooks: sending the ${all.length} that failed again`)
+  for (const entry of all) {
+    const outcome = yield* once(entry)
+    if (isWell(outcome)) failed.remove(entry)
+    yield* Console.log(listenLine(output, yield* now, entry, outcome, true))
+  }
+  if (dropped > 0) yield* Console.error(`truss-webhooks: ${dropped} more failed, which were too many to keep`)
+  const left = failed.all.length + dropped
+  if (left === 0) return
+  yield* Console.error(`truss-webhooks: ${left} failed in the end`)
+  process.exitCode = 1
+})
 
 const listen = (wanted: Wanted) =>
   Effect.scoped(Effect.gen(function*() {
-    const { events, forwardTo, table } = wanted
+    const { events, forwardTo, replayFailed, table } = wanted
     const api = yield* ServerApi
     const sender = yield* Sender
+    let handle = keep
+    if (forwardTo !== undefined) {
+      const send = sender.messages({
+        url: forwardTo,
+        headers: {},
+        secret: wanted.secret === undefined ? null : Redacted.value(wanted.secret),
+        previousSecret: null,
+        timeoutMs: 15_000
+      })
+      const { forward, once } = makeForwarding(send, forwardTo)
+      handle = forward
+      if (replayFailed) {
+        const failed = new Failed()
+        handle = Effect.fnUntraced(function*(entry) {
+          // Also what is under way when the command is told to end.
+          failed.add(entry)
+          const outcome = yield* forward(entry)
+          if (isWell(outcome)) failed.remove(entry)
+          return outcome
+        })
+        // Comes after the webhook's end: whoever cannot wait for it may press Ctrl-C again.
+        yield* Effect.addFinalizer(() => replay(failed, once, wanted))
+      }
+    }
     const create = api.request("POST", "/webhooks", {
       name: `listen on ${hostname()} (pid ${process.pid})`,
       ...table,
@@ -208,16 +167,6 @@ const listen = (wanted: Wanted) =>
       Effect.mapError(toCommandFailed)
     )
     const id = yield* Effect.acquireRelease(create, deleted)
-    const handle = forwardTo === undefined ? keep : forwardBy(
-      sender.messages({
-        url: forwardTo,
-        headers: {},
-        secret: wanted.secret === undefined ? null : Redacted.value(wanted.secret),
-        previousSecret: null,
-        timeoutMs: 15_000
-      }),
-      forwardTo
-    )
     yield* Console.error(
       `truss-webhooks: ${events.join(", ")} of ${table.table_schema}.${table.table_name} at ${api.url} ` +
         `(webhook ${id})${forwardTo === undefined ? "" : ` go to ${forwardTo}`}; Ctrl-C ends`
@@ -250,12 +199,24 @@ export const listenCommand = Command.make(
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("Print a JSON object a line, for programs"),
       Flag.withDefault(false)
+    ),
+    replayFailed: Flag.Boolean("replay-failed").pipe(
+      Flag.withDescription(
+        "At the end, send once more what was not answered with 2xx; exit code 1 if some still is not"
+      ),
+      Flag.withDefault(false)
     )
   },
-  Effect.fnUntraced(function*({ events, forwardTo, json, print, secret, table, ...flags }) {
+  Effect.fnUntraced(function*({ events, forwardTo, json, print, replayFailed, secret, table, ...flags }) {
     if (Option.isSome(forwardTo) === print) {
       yield* Console.error(
         "truss-webhooks listen: give either --forward-to URL or --print (see truss-webhooks listen --help)"
+      )
+      return yield* new BadUsage()
+    }
+    if (replayFailed && print) {
+      yield* Console.error(
+        "truss-webhooks listen: --replay-failed needs --forward-to (see truss-webhooks listen --help)"
       )
       return yield* new BadUsage()
     }
@@ -264,6 +225,7 @@ export const listenCommand = Command.make(
       events,
       json,
       print,
+      replayFailed,
       forwardTo: Option.getOrUndefined(forwardTo),
       secret: Option.getOrUndefined(secret)
     }
@@ -272,7 +234,7 @@ export const listenCommand = Command.make(
         flags,
         (settings) =>
           Effect.provide(
-            listen(wanted),
+            whileRead(listen(wanted)),
             Layer.merge(
               ServerApi.layer(settings),
               Layer.provide(Sender.layer, [Egress.layer({ allow: anywhere }), Subscribers.layer])
@@ -295,6 +257,10 @@ export const listenCommand = Command.make(
         "--url https://truss.example --api-key truss_sk_... --secret whsec_...",
       description: "Of a server elsewhere, signed"
     },
-    { command: "truss-webhooks listen --table orders --print | jq .row", description: "Only look" }
+    { command: "truss-webhooks listen --table orders --print | jq .row", description: "Only look" },
+    {
+      command: "truss-webhooks listen --table orders --forward-to http://localhost:3000/hooks --replay-failed",
+      description: "After the bug is mended: Ctrl-C sends again what failed, and ends"
+    }
   ])
 )

@@ -1,15 +1,26 @@
 import { Cause, Effect, Exit, Runtime } from "effect"
 import { constants } from "node:os"
 
-/** Marks a command that runs until it is stopped: ending it with a signal is success. */
+/** Marks a command that runs until it is stopped: ending it with a signal is success, unless it said otherwise. */
 export const untilStopped = Effect.onInterrupt(() =>
   Effect.sync(() => {
-    process.exitCode = 0
+    process.exitCode ??= 0
   })
 )
 
+/** Ends a command that only prints, and well, when nobody reads any more what it prints, such as `head` after its lines. */
+export const whileRead = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A | void, E, R> =>
+  Effect.raceFirst(
+    self,
+    Effect.callback<void>((resume) => {
+      const onError = () => resume(Effect.void)
+      process.stdout.on("error", onError)
+      return Effect.sync(() => process.stdout.off("error", onError))
+    })
+  )
+
 const exitCode = (exit: Exit.Exit<unknown, unknown>): number => {
-  if (Exit.isSuccess(exit)) return 0
+  if (Exit.isSuccess(exit)) return Number(process.exitCode ?? 0)
   if (Cause.hasInterruptsOnly(exit.cause)) return Number(process.exitCode ?? 128 + constants.signals.SIGINT)
   return Runtime.getErrorExitCode(Cause.squash(exit.cause))
 }

@@ -9,6 +9,13 @@ export class BadUsage extends Schema.TaggedError<BadUsage>()("BadUsage", {}) {
 const orElse = (suggestions: ReadonlyArray<string>) =>
   suggestions.length === 0 ? "" : `, did you mean ${suggestions.join(" or ")}?`
 
+/** Effect's words for a value behind "must be". */
+const needed = (expected: string) =>
+  expected.replace(/^Expected /, "").replaceAll("\"", "").replaceAll(" | ", " or ").replace(
+    /^a string representing a finite number$/,
+    "a number"
+  )
+
 const say = (error: CliError.NonShowHelpErrors): string => {
   switch (error._tag) {
     case "UnrecognizedOption":
@@ -25,9 +32,7 @@ const say = (error: CliError.NonShowHelpErrors): string => {
       if (error.value === "") return `--${error.option} needs a value`
       return error.expected.startsWith("--")
         ? error.expected
-        : `--${error.option} must be ${error.expected.replaceAll("\"", "").replaceAll(" | ", " or ")}, not ${
-          JSON.stringify(error.value)
-        }`
+        : `--${error.option} must be ${needed(error.expected)}, not ${JSON.stringify(error.value)}`
     default:
       return error.message.replaceAll(/\s+/g, " ")
   }

@@ -1,10 +1,10 @@
-import { Console, Effect, Option, Redacted, Schema, Stream } from "effect"
+import { Console, Effect, Option, Redacted, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { LogEntry } from "../domain/Attempt.ts"
 import type { Webhook } from "../domain/Webhook.ts"
 import { CommandFailed } from "./Failure.ts"
 import { serverFlags, withSettings } from "./Flags.ts"
-import { untilStopped } from "./RunMain.ts"
+import { untilStopped, whileRead } from "./RunMain.ts"
 import { ServerApi, ServerAway, toCommandFailed } from "./ServerApi.ts"
 import { eventsFlag, tableFlag } from "./TableFlags.ts"
 import { textTable } from "./TextTable.ts"
@@ -86,7 +86,16 @@ const list = Command.make(
           ])
         ))
       }))
-).pipe(Command.withDescription("List the webhooks"))
+).pipe(
+  Command.withDescription("List the webhooks"),
+  Command.withExamples([
+    { command: "truss-webhooks webhooks list --table public.orders" },
+    {
+      command: "truss-webhooks webhooks list --json | jq -r '.data[] | select(.circuit != \"closed\") | .url'",
+      description: "Whose endpoints are down"
+    }
+  ])
+)
 
 const get = Command.make(
   "get",
@@ -94,7 +103,11 @@ const get = Command.make(
   (flags) =>
     onServer(flags, (api) => Effect.flatMap(api.request("GET", pathOf(flags.id)), (text) => show(flags.json, text)))
 ).pipe(
-  Command.withDescription("Show a webhook")
+  Command.withDescription("Show a webhook"),
+  Command.withExamples([
+    { command: "truss-webhooks webhooks get ID" },
+    { command: "truss-webhooks webhooks get ID --json | jq .backlog", description: "How many changes wait" }
+  ])
 )
 
 const isObject = (text: string): boolean => {
@@ -145,16 +158,28 @@ const bodyOf = ({ data, endpoint, events, name, secret, table }: Fields): Readon
   ...Option.match(secret, { onNone: () => ({}), onSome: (secret) => ({ secret: Redacted.value(secret) }) })
 })
 
+/** What a new webhook cannot be without, by the flag that says it. */
+const required = { table: "table_name", events: "events", endpoint: "url" }
+
 const create = Command.make(
   "create",
   { ...common, ...fields },
-  (flags) =>
-    onServer(flags, (api) =>
-      Effect.gen(function*() {
-        const body = bodyOf(flags)
-        const name = `${body["table_name"] ?? "webhook"}`
-        yield* show(flags.json, yield* api.request("POST", "/webhooks", { name, ...body }))
-      }))
+  Effect.fnUntraced(function*(flags) {
+    const body = bodyOf(flags)
+    const missing = Object.entries(required).filter(([, field]) => body[field] === undefined)
+    for (const [flag, field] of missing) {
+      yield* Console.error(
+        `truss-webhooks webhooks create: --${flag} is missing, or ${field} in --data ` +
+          "(see truss-webhooks webhooks create --help)"
+      )
+    }
+    if (missing.length > 0) return yield* new BadUsage()
+    return yield* onServer(flags, (api) =>
+      Effect.flatMap(
+        api.request("POST", "/webhooks", { name: `${body["table_name"]}`, ...body }),
+        (text) => show(flags.json, text)
+      ))
+  })
 ).pipe(
   Command.withDescription("Create a webhook and show it"),
   Command.withExamples([
@@ -191,7 +216,16 @@ const remove = Command.make("delete", { ...common, id }, (flags) =>
     Effect.andThen(
       api.request("DELETE", pathOf(flags.id)),
       Console.error(`The webhook ${flags.id} is deleted, and its log with it.`)
-    ))).pipe(Command.withDescription("Delete a webhook and its log"))
+    ))).pipe(
+    Command.withDescription("Delete a webhook and its log"),
+    Command.withExamples([
+      { command: "truss-webhooks webhooks delete ID" },
+      {
+        command: "truss-webhooks webhooks update ID --data '{\"active\": false}'",
+        description: "Rather pause it: what it missed can be recovered"
+      }
+    ])
+  )
 
 const test = Command.make("test", { ...common, id }, (flags) =>
   onServer(flags, (api) =>
@@ -203,7 +237,11 @@ const test = Command.make("test", { ...common, id }, (flags) =>
         return yield* new CommandFailed({ lines: [`the endpoint answered ${error ?? status_code}`] })
       }
     }))).pipe(
-    Command.withDescription("Send a synthetic event and wait: exit code 1 unless the endpoint answers 2xx")
+    Command.withDescription("Send a synthetic event and wait: exit code 1 unless the endpoint answers 2xx"),
+    Command.withExamples([
+      { command: "truss-webhooks webhooks test ID" },
+      { command: "truss-webhooks webhooks test ID --json | jq .latency_ms", description: "How long it took" }
+    ])
   )
 
 const entryLine = (entry: LogEntry): string =>
@@ -278,7 +316,10 @@ const logs = Command.make(
     id,
     ...selection,
     limit: Flag.Int("limit").pipe(
-      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 500 }))),
+      Flag.filter(
+        (limit) => limit >= 1 && limit <= 500,
+        (limit) => `--limit must be a whole number from 1 to 500, not ${limit}`
+      ),
       Flag.withDescription("So many entries, 1 to 500 (default: 50)"),
       Flag.withDefault(50)
     ),
@@ -289,7 +330,7 @@ const logs = Command.make(
     )
   },
   (flags) => {
-    if (flags.follow) return untilStopped(onServer(flags, (api) => tail(api, flags.id, flags.json)))
+    if (flags.follow) return untilStopped(onServer(flags, (api) => whileRead(tail(api, flags.id, flags.json))))
     return onServer(flags, (api) =>
       Effect.gen(function*() {
         const text = yield* api.request(
@@ -352,5 +393,13 @@ const replay = Command.make(
 export const webhooksCommand = Command.make("webhooks").pipe(
   Command.withDescription("Look after the webhooks of a running server, over its REST API"),
   Command.withShortDescription("Look after the webhooks of a running server"),
+  Command.withExamples([
+    {
+      command: "export TRUSS_URL=https://truss.example TRUSS_API_KEY=truss_sk_...",
+      description: "Which server, and the key to it; a server on this machine needs neither"
+    },
+    { command: "truss-webhooks webhooks list" },
+    { command: "truss-webhooks webhooks logs ID --follow", description: "Watch deliveries as they are made" }
+  ]),
   Command.withSubcommands([list, get, create, update, remove, test, logs, replay])
 )

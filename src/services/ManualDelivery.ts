@@ -5,8 +5,8 @@ import { encodeAttemptId, nonceLimit } from "../domain/AttemptRef.ts"
 import { type DatabaseUnavailable, type LogEntryNotFound, NoSubscriber, WebhookNotFound } from "../domain/Errors.ts"
 import type { EventRef } from "../domain/EventRef.ts"
 import type { EventType } from "../domain/EventType.ts"
-import { type ExampleType, exampleValues } from "../domain/ExampleValue.ts"
 import { isInProcess } from "../domain/InProcess.ts"
+import { exampleOf } from "../domain/JsonShape.ts"
 import { isWebhookId, type WebhookId } from "../domain/Webhook.ts"
 import { Cursors } from "./Cursors.ts"
 import { orUnavailable } from "./Database.ts"
@@ -16,6 +16,7 @@ import { endAttempt, TraceDeliveries, traceparentOf } from "./DeliveryTrace.ts"
 import { secretColumns, type SecretRow, Secrets } from "./Secrets.ts"
 import { attempt, type Send, Sender } from "./Sender.ts"
 import { Subscribers } from "./Subscribers.ts"
+import { readTableShape } from "./TableShape.ts"
 import { announce, WebhookChanges } from "./WebhookChanges.ts"
 
 export interface TestResult {
@@ -113,24 +114,15 @@ export class ManualDelivery extends Context.Service<ManualDelivery, {
 
       // A row shaped like the table, every column with an example of its type; an empty one where the table is missing.
       const testEvent = Effect.fnUntraced(function*(tableId: number) {
-        const [table] = yield* sql<
-          { schema: string; name: string; columns: ReadonlyArray<ExampleType & { readonly column: string }> }
-        >`
-          SELECT t.table_schema AS schema, t.table_name AS name,
-            (SELECT coalesce(json_agg(json_build_object('column', a.attname, 'category', b.typcategory,
-                'name', b.typname, 'labels',
-                ARRAY(SELECT e.enumlabel FROM pg_enum e WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder)
-              ) ORDER BY a.attnum), '[]')
-              FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
-              JOIN pg_type b ON b.oid = coalesce(nullif(y.typbasetype, 0), y.oid)
-              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v') AS columns
-          FROM truss.tables t
-          LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
-            ON n.nspname = t.table_schema AND c.relname = t.table_name
-          WHERE t.id = ${tableId}`
+        const [table] = yield* sql<{ schema: string; name: string }>`
+          SELECT table_schema AS schema, table_name AS name FROM truss.tables WHERE id = ${tableId}`
         const now = new Date(yield* Clock.currentTimeMillis).toISOString()
-        const examples = exampleValues(table!.columns, now)
-        const row = Object.fromEntries(table!.columns.map(({ column }, i) => [column, examples[i]]))
+        const shape = yield* readTableShape(table!.schema, table!.name).pipe(
+          Effect.provideService(PgClient.PgClient, sql)
+        )
+        const row = Object.fromEntries(
+          shape?.columns.map((column) => [column.name, exampleOf(column.shape, now)]) ?? []
+        )
         const body = JSON.stringify({
           event: "TEST",
           schema: table!.schema,

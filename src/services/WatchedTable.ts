@@ -144,8 +144,15 @@ export const refusalOf = (label: string, facts: WatchableFacts): TableNotWatchab
   return foreign_partition === null ? undefined : foreignRefusal(foreign_partition)
 }
 
-const refuse = (reason: TableNotWatchable["reason"], detail: string) =>
-  Effect.fail(new TableNotWatchable({ reason, detail }))
+/** Why nothing in this schema can be watched; `undefined` for the schemas of people. */
+export const refusalOfSchema = (schema: string, label: string): TableNotWatchable | undefined => {
+  if (schema === "truss") {
+    return new TableNotWatchable({ reason: "own_table", detail: `${label} belongs to Truss Webhooks itself` })
+  }
+  return schema === "information_schema" || schema.startsWith("pg_")
+    ? new TableNotWatchable({ reason: "system_table", detail: `${label} is a system table` })
+    : undefined
+}
 
 /**
  * Looks a table up by its exact schema and name, and refuses what cannot be captured, with the reason. A foreign table
@@ -153,13 +160,13 @@ const refuse = (reason: TableNotWatchable["reason"], detail: string) =>
  */
 export const findTable = Effect.fn("WatchedTable.find")(function*(schema: string, name: string) {
   const label = `${schema}.${name}`
-  if (schema === "truss") return yield* refuse("own_table", `${label} belongs to Truss Webhooks itself`)
-  if (schema === "information_schema" || schema.startsWith("pg_")) {
-    return yield* refuse("system_table", `${label} is a system table`)
-  }
+  const reserved = refusalOfSchema(schema, label)
+  if (reserved !== undefined) return yield* reserved
   const sql = yield* PgClient.PgClient
   const [row] = yield* sql.unsafe<Row>(query, [schema, name])
-  if (row === undefined) return yield* refuse("not_found", `there is no table ${label}`)
+  if (row === undefined) {
+    return yield* new TableNotWatchable({ reason: "not_found", detail: `there is no table ${label}` })
+  }
   const foreign = row.relations.find((relation) => !relation.owned)
   const refusal = refusalOf(label, { ...row, foreign, foreign_partition: null })
   if (refusal !== undefined) return yield* refusal

@@ -29,6 +29,8 @@ const python = ["python3", "/usr/bin/python3"].find((one) => works(one, "-c", "i
 
 const examples: ReadonlyArray<Example> = [
   { name: "node", command: [process.execPath, "receivers/node/receiver.ts"] },
+  { name: "express", command: [process.execPath, "receivers/express/receiver.ts"] },
+  { name: "hono", command: [process.execPath, "receivers/hono/receiver.ts"] },
   { name: "effect", command: [process.execPath, "receivers/effect/receiver.ts"] },
   {
     name: "flask",

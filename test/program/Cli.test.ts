@@ -29,13 +29,40 @@ describe("the command line", () => {
   it.live("tells a command that is not there, with exit code 2", () =>
     Effect.map(run(["sevre"]), (ended) => assertOneLine(ended, 2, /no command "sevre", did you mean serve\?/)))
 
-  it.live("shows help with examples, and its version", () =>
+  it.live("shows help with examples for every command, and its version", () =>
     Effect.gen(function*() {
-      const help = yield* run(["serve", "--help"])
-      assert.strictEqual(help.code, 0)
-      assert.match(help.stdout, /EXAMPLES/)
+      const help = Effect.fnUntraced(function*(...command: ReadonlyArray<string>) {
+        const { code, stdout } = yield* run([...command, "--help"])
+        assert.strictEqual(code, 0)
+        assert.match(stdout, new RegExp(`EXAMPLES[^]*truss-webhooks ${command.join(" ")}`), command.join(" "))
+        const [, list = ""] = /SUBCOMMANDS\n([^]*?)\n(?:\n|EXAMPLES)/.exec(stdout) ?? []
+        return [...list.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name!)
+      })
+      const commands = yield* help()
+      assert.includeMembers(commands, ["serve", "listen", "types", "webhooks", "doctor", "uninstall"])
+      for (const command of commands) {
+        for (const sub of yield* help(command)) yield* help(command, sub)
+      }
       assert.match((yield* run(["--version"])).stdout, /^truss-webhooks v\d+\.\d+\.\d+/)
     }))
+
+  it.live("tells what a new webhook lacks, by its flags, and a number that is none, with exit code 2", () =>
+    Effect.gen(function*() {
+      const args = ["webhooks", "create", "--table", "orders", "--events", "INSERT"]
+      assertOneLine(yield* run(args), 2, /create: --endpoint is missing, or url in --data/)
+      assertOneLine(
+        yield* run(["webhooks", "logs", "ID", "--limit", "0"]),
+        2,
+        /--limit must be a whole number from 1 to 500, not 0/
+      )
+      assertOneLine(yield* run(["webhooks", "logs", "ID", "--limit", "x"]), 2, /--limit must be a number, not "x"/)
+    }))
+
+  it.live("tells a data folder that is none, by its setting", () =>
+    Effect.map(
+      run(["migrate"], { TRUSS_DATA_DIR: "/etc/passwd" }),
+      (ended) => assertOneLine(ended, 1, /TRUSS_DATA_DIR: PostgreSQL's data folder cannot be used/)
+    ))
 
   it.live("tells every invalid setting in a line of its own", () =>
     Effect.gen(function*() {

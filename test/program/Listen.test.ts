@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { createHmac } from "node:crypto"
 import { createServer } from "node:http"
-import { assertOneLine, run as program, start, stop, until, withDatabase } from "../support/Program.ts"
+import { assertOneLine, run as program, serve, start, stop, until, withDatabase } from "../support/Program.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { Application, run, RunningService, until as untilTrue } from "../support/RunningService.ts"
 import { freePort } from "../support/ServiceProcess.ts"
@@ -117,12 +117,12 @@ describe("listen", () => {
         const PORT = String(yield* freePort)
         const localPort = yield* freePort
         const apiKey = `truss_sk_${"k".repeat(32)}`
-        const serve = Effect.gen(function*() {
+        const begin = Effect.gen(function*() {
           const service = yield* start(["serve"], { DATABASE_URL, PORT, TRUSS_AUTH: "required", TRUSS_API_KEY: apiKey })
           yield* until("a server", () => service.output.stdout.includes("listening for changes") || undefined)
           return service
         })
-        const first = yield* serve
+        const first = yield* begin
         const command = yield* listening(
           ["--table", "public.orders", "--forward-to", `http://127.0.0.1:${localPort}/hooks`, "--api-key", apiKey],
           { TRUSS_URL: `http://127.0.0.1:${PORT}/` }
@@ -151,7 +151,7 @@ describe("listen", () => {
         yield* until("a word about the server", () =>
           command.output.stderr.includes("no Truss Webhooks answers") || undefined)
         yield* exec(DATABASE_URL, "INSERT INTO orders SELECT generate_series(21, 40)")
-        yield* serve
+        yield* begin
         const lines = yield* command.printed(40)
         assert.deepStrictEqual(
           seen.toSorted((a, b) =>
@@ -165,6 +165,80 @@ describe("listen", () => {
         assert.strictEqual((yield* stop(command, "SIGINT")).code, 0)
       })
     ))
+
+  it.live("sends again at its end what failed, and what was under way, though the server is away", () =>
+    withDatabase((DATABASE_URL) =>
+      Effect.gen(function*() {
+        yield* exec(DATABASE_URL, "CREATE TABLE orders (id int PRIMARY KEY)")
+        const service = yield* serve([], { DATABASE_URL })
+        const receiver = yield* Receiver
+        const seen: Array<string> = []
+        let mended = false
+        receiver.respond("/hooks", ({ headers, text }) => {
+          const { id } = JSON.parse(text).row
+          seen.push(`${id} ${headers["webhook-id"]}`)
+          if (mended || id === 2) return { status: 204 }
+          return id === 3 ? { fault: "hang" } : { status: id === 4 ? 404 : 500 }
+        })
+        const command = yield* listening(
+          ["--table", "orders", "--forward-to", receiver.url("/hooks"), "--replay-failed", "--json"],
+          { TRUSS_URL: service.url }
+        )
+        for (const [index, id] of [1, 2, 4, 3].entries()) {
+          yield* command.printed(index)
+          yield* exec(DATABASE_URL, `INSERT INTO orders VALUES (${id})`)
+        }
+        yield* until("the one that hangs", () => seen.length === 4 || undefined)
+        yield* stop(service, "SIGKILL")
+        mended = true
+        const { code, stderr } = yield* stop(command, "SIGTERM")
+        assert.strictEqual(code, 0, stderr)
+        assert.match(stderr, /could not delete the temporary webhook \S+; the server deletes it by itself/)
+        assert.match(stderr, /sending the 3 that failed again/)
+        assert.deepStrictEqual(seen.slice(4), [seen[0], seen[2], seen[3]])
+        const lines = (yield* command.printed(6)).map((line) => JSON.parse(line))
+        assert.deepStrictEqual(
+          lines.map((line) => [line.status_code, line.again]),
+          [[500, false], [204, false], [404, false], [204, true], [204, true], [204, true]]
+        )
+      })
+    ).pipe(Effect.provide(Layer.fresh(Receiver.layer))))
+
+  it.live("says how many failed in the end, with exit code 1", () =>
+    Effect.gen(function*() {
+      const receiver = yield* Receiver
+      const service = yield* RunningService
+      yield* run("CREATE TABLE orders (id int PRIMARY KEY)")
+      receiver.respond("/hooks", () => ({ status: 500 }))
+      const command = yield* listening(
+        ["--table", "orders", "--forward-to", receiver.url("/hooks"), "--replay-failed"],
+        { TRUSS_URL: service.baseUrl }
+      )
+      yield* run("INSERT INTO orders VALUES (1), (2)")
+      yield* command.printed(2)
+      const { code, stderr, stdout } = yield* stop(command, "SIGINT")
+      assert.strictEqual(code, 1)
+      assert.match(stderr, /: 2 failed in the end\n$/)
+      assert.match(stdout, /500 {2}\d+\.\d ms {2}again\n$/)
+      assert.strictEqual((yield* service.ask("GET", `/webhooks/${command.id}`)).status, 404)
+    }).pipe(Effect.provide(Layer.fresh(Layer.merge(RunningService.layer(), Receiver.layer)))))
+
+  it.live("ends when nobody reads its lines any more, and leaves no webhook behind", () =>
+    Effect.gen(function*() {
+      const service = yield* RunningService
+      yield* run("CREATE TABLE orders (id int PRIMARY KEY)")
+      const command = yield* listening(["--table", "orders", "--print"], { TRUSS_URL: service.baseUrl })
+      command.child.stdout.destroy()
+      yield* Effect.raceFirst(
+        command.ended,
+        Effect.forever(Effect.andThen(
+          run("INSERT INTO orders SELECT coalesce(max(id), 0) + 1 FROM orders"),
+          Effect.sleep("50 millis")
+        ))
+      )
+      assert.strictEqual(command.child.exitCode, 0, command.output.stderr)
+      assert.strictEqual((yield* service.ask("GET", `/webhooks/${command.id}`)).status, 404)
+    }).pipe(Effect.provide(Layer.fresh(RunningService.layer()))))
 
   it.live("is missed when it was killed: the webhook goes when nobody follows it", () =>
     Effect.gen(function*() {
@@ -197,6 +271,11 @@ describe("listen", () => {
         yield* program(["listen", "--table", "t", "--events", "SELECT", ...to], env),
         2,
         /--events must be some of/
+      )
+      assertOneLine(
+        yield* program(["listen", "--table", "t", "--print", "--replay-failed"], env),
+        2,
+        /--replay-failed needs --forward-to/
       )
       assertOneLine(
         yield* program(["listen", "--table", "nowhere", ...to], env),

@@ -80,7 +80,8 @@ describe("webhooks", () => {
       assertOneLine(yield* program(["webhooks", "logs", id, "--limit", "0"], env), 2, /--limit/)
       assertOneLine(yield* program(["webhooks", "logs", "nobody", "--follow"], env), 1, /There is no such webhook/)
       assertOneLine(yield* program(["webhooks", "create", "--data", "[]"], env), 2, /--data must be a JSON object/)
-      assertOneLine(yield* program(["webhooks", "create", "--table", "orders"], env), 1, /url/)
+      const args = ["--table", "orders", "--events", "INSERT", "--endpoint", "nowhere"]
+      assertOneLine(yield* program(["webhooks", "create", ...args], env), 1, /url must be an absolute http/)
     }).pipe(Effect.provide(Layer.fresh(Layer.merge(RunningService.layer(), Receiver.layer)))))
 })
 
