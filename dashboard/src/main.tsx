@@ -38,6 +38,10 @@ declare module "@tanstack/react-router" {
   interface Register {
     router: typeof router
   }
+  interface HistoryState {
+    /** The page's search has the focus from the first on. */
+    search?: boolean
+  }
 }
 
 createRoot(document.getElementById("root")!).render(
@@ -49,3 +53,11 @@ createRoot(document.getElementById("root")!).render(
     </CSPProvider>
   </StrictMode>
 )
+
+// A page that is opened while the service is away is a page that says so, not one that is missing.
+const stop = router.subscribe("onRendered", () => {
+  stop()
+  setTimeout(async () => {
+    for (const route of Object.values(router.routesById)) await router.loadRouteChunk(route)?.catch(() => undefined)
+  }, 2_000)
+})

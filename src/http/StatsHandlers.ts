@@ -12,6 +12,7 @@ export const statsHandlers = (api: PrefixedApi) =>
     Effect.fn(function*(handlers) {
       const statistics = yield* Statistics
       return handlers.handleAll({
+        all: ({ query }) => asProblems(statistics.ofAll(query.window ?? "1h")),
         get: ({ params, query }) => asProblems(statistics.of(params.id, query.window ?? "1h"))
       })
     })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
-import { KratosServer } from "../support/KratosServer.ts"
+import { KratosServer, kratosSession } from "../support/KratosServer.ts"
 import { Receiver } from "../support/Receiver.ts"
 import { run, RunningService } from "../support/RunningService.ts"
 import { Browser, noBrowser } from "./Browser.ts"
@@ -125,7 +125,7 @@ describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
   })
 
   it.layer(KratosServer.layer)("with Ory Kratos", (it) => {
-    it.effect("goes to its login and would come back to the page, and is not sent round and round", () =>
+    it.effect("goes to its login and comes back to the page, is not sent round and round, and is told where to sign out", () =>
       Effect.gen(function*() {
         const kratos = yield* KratosServer
         yield* Effect.gen(function*() {
@@ -142,6 +142,16 @@ describe.skipIf(noBrowser !== undefined)("signing in to the dashboard", () => {
           const link = page.getByRole("link", { name: "Continue to sign in" })
           assert.strictEqual(yield* Effect.promise(() => link.getAttribute("href")), login.href)
           yield* assertClean(page, "back without a session")
+          kratos.answers.set("ada", [200, kratosSession()])
+          yield* act(async () => {
+            await page.context().addCookies([{ name: "ory_kratos_session", value: "ada", url: baseUrl }])
+            await page.goto(`${baseUrl}/webhooks?q=a%26b`)
+            await see(page, "ada@example.com")
+            await page.getByRole("searchbox", { name: "Search by name, address or table" }).waitFor()
+            await page.getByRole("button", { name: "Sign out" }).click()
+            await see(page, "That session is Ory Kratos's: sign out there.")
+          })
+          kratos.answers.delete("ada")
         }).pipe(
           Effect.provide(
             Layer.merge(

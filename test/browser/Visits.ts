@@ -54,7 +54,10 @@ export const violations = async (page: Page): Promise<ReadonlyArray<AxeResult>> 
   })
 }
 
-const looks = [{ theme: "light" }, { theme: "dark" }, { theme: "light", width: 360 }] as const
+const looks = [{ theme: "light" }, { theme: "dark" }, { theme: "light", width: 360 }, {
+  theme: "dark",
+  width: 360
+}] as const
 
 /** That axe finds nothing on the page as it is, and that it is no wider than the screen. */
 export const assertClean = Effect.fnUntraced(function*(page: Page, about: string) {

@@ -9,9 +9,7 @@ describe("the values of a test's row", () => {
     { ...bare, oid: 50_003, base: { type: 50_001, modifier: -1, dimensions: 0 } }
   ].map((type) => [type.oid, type]))
   const values = (...oids: ReadonlyArray<number>) =>
-    oids.map((type) =>
-      exampleOf(shapeOf(types)({ type, modifier: -1, dimensions: 0 }), "2025-01-15T10:00:00.123Z")
-    )
+    oids.map((type) => exampleOf(shapeOf(types)({ type, modifier: -1, dimensions: 0 }), "2025-01-15T10:00:00.123Z"))
 
   it("are times as PostgreSQL writes them in JSON, each type its own way", () => {
     const [date, time, timetz, timestamp, timestamptz, interval] = [1082, 1083, 1266, 1114, 1184, 1186]

@@ -332,6 +332,11 @@ const calls: Readonly<Record<string, (scene: Scene) => Effect.Effect<unknown, ne
     for (const window of ["1h", "24h", "7d"]) yield* call({ params: { id: one.id }, query: { window }, status: 200 })
     yield* call({ params: { id: one.id }, query: { window: "1y" }, status: 400 })
   }),
+  "stats.all": Effect.fnUntraced(function*({ call, delivery, webhook }) {
+    yield* delivery(yield* webhook())
+    for (const window of ["1h", "24h", "7d"]) yield* call({ query: { window }, status: 200 })
+    yield* call({ query: { window: "1y" }, status: 400 })
+  }),
   "cluster.get": ({ call }) => call({ status: 200 }),
   "system.live": ({ call }) => call({ status: 200 }),
   "system.ready": ({ call }) => call({ status: 200 }),

@@ -3,7 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { bucketsOf, type Stats, type StatsWindow } from "../../src/domain/Stats.ts"
 import type { WebhookId } from "../../src/domain/Webhook.ts"
-import { Statistics } from "../../src/services/Statistics.ts"
+import { mostCounted, Statistics } from "../../src/services/Statistics.ts"
 import { Webhooks } from "../../src/services/Webhooks.ts"
 import { attempted, eventsOf, installed, passedAll } from "../support/Installed.ts"
 import { Receiver } from "../support/Receiver.ts"
@@ -137,6 +137,51 @@ it.layer(layerInstalled(), { excludeTestServices: true })("statistics", (it) => 
     }))
 })
 
+it.layer(layerInstalled(), { excludeTestServices: true })("statistics of all webhooks", (it) => {
+  it.effect("are those of each together, with exact percentiles", () =>
+    Effect.gen(function*() {
+      const statistics = yield* Statistics
+      assert.deepInclude(yield* statistics.ofAll("1h"), {
+        totals: { success: 0, retrying: 0, failed: 0 },
+        backlog: 0,
+        oldest_pending_seconds: null
+      })
+      const [quiet, busy] = [yield* installed("together"), yield* installed("together")]
+      yield* logged(busy.id, "success", 10, 2 * 3600)
+      yield* logged(busy.id, "success", 95, 40 * 60)
+      yield* logged(quiet.id, "failed", 100, 40 * 60)
+      yield* logged(quiet.id, "retrying", 5, 35 * 60)
+      yield* logged(quiet.id, "success", 3, 35 * 60, { type: "TEST" })
+      yield* run("INSERT INTO together VALUES (1)")
+      const { buckets, totals, ...rest } = yield* statistics.ofAll("1h")
+      assert.deepStrictEqual(totals, { success: 95, retrying: 5, failed: 100 })
+      const then = buckets.find(({ failed, success }) => success === 95 && failed === 100)
+      assert.deepInclude(then, { p50_ms: 49, p95_ms: 93, p99_ms: 99 })
+      assert.strictEqual(buckets.length, 60)
+      assert.strictEqual(rest.backlog, 2)
+      assert.isNotNull(rest.oldest_pending_seconds)
+      assert.strictEqual((yield* statistics.ofAll("24h")).totals.success, 105)
+    }))
+
+  it.effect("begin where the newest million attempts do", () =>
+    Effect.gen(function*() {
+      const statistics = yield* Statistics
+      const sql = yield* PgClient.PgClient
+      const { id } = yield* installed("cut")
+      yield* logged(id, "failed", 7, 30 * 60)
+      yield* logged(id, "success", 20_000, 20 * 60)
+      yield* logged(id, "success", 10, 5 * 60)
+      assert.strictEqual((yield* statistics.ofAll("1h")).buckets.length, 60)
+      // As if so many others had been written since then.
+      yield* sql`SELECT setval('truss.attempt_seq', nextval('truss.attempt_seq') + ${mostCounted - 15_000}::int4)`
+      const { buckets, totals } = yield* statistics.ofAll("1h")
+      assert.isAbove(Date.parse(buckets[0]!.at), Date.now() - 20 * 60_000 - 2_000)
+      assert.isBelow(Date.parse(buckets[0]!.at), Date.now() - 18 * 60_000)
+      assert.deepStrictEqual(totals, { success: 10, retrying: 0, failed: 0 })
+      assert.deepStrictEqual(buckets.at(-1)!.at, (yield* statsOf(id)).buckets.at(-1)!.at)
+    }))
+})
+
 it.layer(RunningService.layer(), { excludeTestServices: true })("statistics over HTTP", (it) => {
   it.effect("are of what was delivered", () =>
     Effect.gen(function*() {
@@ -158,6 +203,8 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("statistics over
         const full = stats.buckets.find(({ success }) => success > 0)!
         assert.isAbove(full.p99_ms!, 0)
         assert.isAtLeast(full.p99_ms!, full.p50_ms!)
+        const all = JSON.parse((yield* service.ask("GET", `/stats${query}`)).text) as Stats
+        assert.deepStrictEqual(all.totals, stats.totals)
       }
     }).pipe(Effect.provide(Receiver.layer)))
 
@@ -167,6 +214,7 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("statistics over
       const refused = yield* service.ask("GET", `/webhooks/${crypto.randomUUID()}/stats?window=2h`)
       assert.strictEqual(refused.status, 400)
       assert.strictEqual(JSON.parse(refused.text).errors[0].path, "window")
+      assert.strictEqual((yield* service.ask("GET", "/stats?window=2h")).status, 400)
       for (const id of [crypto.randomUUID(), "nope"]) {
         const none = yield* service.ask("GET", `/webhooks/${id}/stats`)
         assert.strictEqual(none.status, 404)

@@ -246,7 +246,7 @@ const repair = Layer.mergeAll(
   Layer.succeed(LogTails, { open: () => elsewhere, end: Effect.void }),
   Layer.succeed(Reconciler, { reconcile: () => elsewhere }),
   Layer.succeed(Audit, { record: () => elsewhere, list: () => elsewhere }),
-  Layer.succeed(Statistics, { of: () => elsewhere }),
+  Layer.succeed(Statistics, { of: () => elsewhere, ofAll: () => elsewhere }),
   Layer.succeed(Runners, { cluster: elsewhere, join: () => elsewhere }),
   Layer.succeed(Standing, { refresh: Effect.void }),
   Layer.succeed(Tables, { list: () => elsewhere }),

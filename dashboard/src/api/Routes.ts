@@ -49,6 +49,6 @@ export const routes = {
   tables: { list: "GET /tables" },
   keys: { list: "GET /keys", create: "POST /keys", revoke: "DELETE /keys/:id" },
   audit: { list: "GET /audit" },
-  stats: { get: "GET /webhooks/:id/stats" },
+  stats: { get: "GET /webhooks/:id/stats", all: "GET /stats" },
   cluster: { get: "GET /cluster" }
 } as const satisfies { readonly [G in GroupName]: { readonly [E in EndpointName<G>]: RouteOf<Endpoint<G, E>> } }

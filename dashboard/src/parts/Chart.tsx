@@ -17,9 +17,20 @@ interface Props {
   readonly times: ReadonlyArray<number>
   readonly series: ReadonlyArray<Series>
   readonly format: (value: number) => string
+  /** Told which place of `times` the pointer is at. */
+  readonly onPoint: (at: number | undefined) => void
 }
 
-const height = 170
+const clock = new Intl.DateTimeFormat(undefined, { hourCycle: "h23", hour: "2-digit", minute: "2-digit" })
+const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" })
+
+/** The time of day, and at midnight which day begins. */
+const timeText = (seconds: number): string => {
+  const date = new Date(seconds * 1_000)
+  return date.getHours() + date.getMinutes() === 0 ? day.format(date) : clock.format(date)
+}
+
+const height = 150
 
 /** Bars stand on each other: each series is drawn with those below it, the highest first. */
 const stacked = (series: ReadonlyArray<Series>): ReadonlyArray<Series> =>
@@ -38,7 +49,7 @@ const alone: uPlot.Series.Points.Filter = (plot, series) => {
   return [...values.keys()].filter((at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1))
 }
 
-const draw = (element: HTMLElement, { format, kind, series, times }: Props) => {
+const draw = (element: HTMLElement, { format, kind, onPoint, series, times }: Props) => {
   const style = getComputedStyle(document.documentElement)
   const colour = (token: string) => style.getPropertyValue(`--${token}`).trim()
   const font = "12px system-ui, sans-serif"
@@ -50,13 +61,14 @@ const draw = (element: HTMLElement, { format, kind, series, times }: Props) => {
     width: element.clientWidth,
     height,
     legend: { show: false },
+    hooks: { setCursor: [({ cursor }) => onPoint(cursor.idx ?? undefined)] },
     cursor: { drag: { x: false, y: false }, points: { show: kind === "lines" } },
     scales: {
       x: { time: true, range: (_plot, from, to) => [from, to + bucket] },
       y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.1 : 1] }
     },
     axes: [
-      { ...axis, grid: { show: false } },
+      { ...axis, size: 28, grid: { show: false }, values: (_plot, splits) => splits.map(timeText) },
       {
         ...axis,
         size: 58,
@@ -93,7 +105,7 @@ const Chart = (props: Props) => {
     }
     // oxlint-disable-next-line react-hooks/exhaustive-deps
   }, [props.times, props.series, props.kind, theme])
-  return <div ref={place} role="img" aria-label={props.label} className="h-[170px] min-w-0 overflow-hidden" />
+  return <div ref={place} role="img" aria-label={props.label} className="h-[150px] min-w-0 overflow-hidden" />
 }
 
 export default Chart

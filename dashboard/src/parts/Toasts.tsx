@@ -1,13 +1,13 @@
 import { Toast } from "@base-ui/react/toast"
 import { X } from "lucide-react"
 
-/** Tells what came of something: `toasts.add({ title, description, type })`; `bad` is read out at once. */
+/** Tells what came of something: `toasts.add({ title, description, type })`; what is `bad` has a mark. */
 export const toasts = Toast.createToastManager()
 
 /** A failure in a toast. */
 export const tellFailure = (title: string) => (error: unknown): void => {
   const description = error instanceof Error ? error.message : String(error)
-  toasts.add({ title, description, type: "bad", priority: "high", timeout: 10_000 })
+  toasts.add({ title, description, type: "bad", timeout: 10_000 })
 }
 
 const List = () => {

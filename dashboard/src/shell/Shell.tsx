@@ -49,10 +49,10 @@ const Who = ({ session }: { readonly session: Session }) => {
   if (session.mode === "open") {
     return (
       <span
-        className="hidden rounded-md border border-line px-2 py-1 text-[0.9rem] whitespace-nowrap text-muted lg:inline"
+        className="rounded-md border border-line px-1.5 py-1 text-[0.9rem] whitespace-nowrap text-muted sm:px-2"
         title="No sign-in: whoever uses this machine may change everything (TRUSS_AUTH=open)"
       >
-        Open on this machine
+        Open<span className="sr-only lg:not-sr-only">{" "}on this machine</span>
       </span>
     )
   }
@@ -93,7 +93,7 @@ export const Shell = () => {
         Skip to the page
       </a>
       <header className="sticky top-0 z-20 border-b border-line bg-surface">
-        <div className="mx-auto flex h-14 max-w-[80rem] items-center gap-2 px-4 sm:gap-5 sm:px-8">
+        <div className="mx-auto flex h-14 max-w-[80rem] items-center gap-1 px-3 sm:gap-5 sm:px-8">
           <Link
             to="/"
             aria-label="Truss Webhooks"

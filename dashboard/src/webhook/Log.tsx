@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query"
 import { ArrowUp, Inbox } from "lucide-react"
-import { useCallback, useMemo, useRef, useState } from "react"
+import { useCallback, useEffect, useMemo, useRef, useState } from "react"
 import { Dot } from "../parts/Badge.tsx"
 import { plural } from "../parts/Numbers.ts"
 import { Empty, Failed, Loading } from "../parts/States.tsx"
@@ -25,10 +25,15 @@ const together = (...lists: ReadonlyArray<ReadonlyArray<LogEntry>>): ReadonlyArr
   ...new Map(lists.flat().map((entry) => [entry.id, entry])).values()
 ]
 
-/** The deliveries of a webhook, as they are made. What comes while somebody reads waits above. */
-export const Log = ({ id, search }: { readonly id: string; readonly search: LogSearch }) => {
+interface EntriesProps {
+  readonly id: string
+  readonly filters: ReturnType<typeof filtersOf>
+  readonly onTail: (state: TailState) => void
+}
+
+/** What the filters show, for as long as they are the same. */
+const Entries = ({ filters, id, onTail }: EntriesProps) => {
   const queries = useQueryClient()
-  const filters = filtersOf(search)
   const query = logQuery(id, filters)
   const log = useInfiniteQuery(query)
   const scroller = useRef<HTMLDivElement>(null)
@@ -55,6 +60,7 @@ export const Log = ({ id, search }: { readonly id: string; readonly search: LogS
   const filtered = Object.keys(filters).length > 0
   const newest = log.data === undefined ? undefined : filtered ? null : log.data.pages[0]?.data[0]?.id ?? null
   const state = useTail({ id, after: newest, onEntries: take, onGap: readAnew })
+  useEffect(() => onTail(state), [onTail, state])
 
   const showWaiting = () => {
     if (live.length + waiting.length > mostLive) readAnew()
@@ -74,14 +80,7 @@ export const Log = ({ id, search }: { readonly id: string; readonly search: LogS
   const entries = useMemo(() => together(live, ...(pages ?? []).map(({ data }) => data)), [live, pages])
 
   return (
-    <section aria-labelledby="deliveries" className="card min-w-0 overflow-clip">
-      <div className="flex flex-wrap items-center justify-between gap-3 border-b border-line px-4 py-3">
-        <div className="flex items-center gap-3">
-          <h2 id="deliveries" className="text-[1.07rem] font-semibold">Deliveries</h2>
-          <Live state={state} />
-        </div>
-        <LogFilters search={search} />
-      </div>
+    <>
       <div className="relative">
         {waiting.length > 0 && (
           <button
@@ -110,6 +109,24 @@ export const Log = ({ id, search }: { readonly id: string; readonly search: LogS
       <p aria-live="polite" className="sr-only">
         {waiting.length > 0 ? `${plural(waiting.length, "new delivery", "new deliveries")}` : ""}
       </p>
+    </>
+  )
+}
+
+/** The deliveries of a webhook, as they are made. What comes while somebody reads waits above. */
+export const Log = ({ id, search }: { readonly id: string; readonly search: LogSearch }) => {
+  const [tail, setTail] = useState<TailState>("connecting")
+  const filters = filtersOf(search)
+  return (
+    <section aria-labelledby="deliveries" className="card min-w-0 overflow-clip">
+      <div className="flex flex-wrap items-center justify-between gap-3 border-b border-line px-4 py-3">
+        <div className="flex items-center gap-3">
+          <h2 id="deliveries" className="text-[1.07rem] font-semibold">Deliveries</h2>
+          <Live state={tail} />
+        </div>
+        <LogFilters search={search} />
+      </div>
+      <Entries key={JSON.stringify(filters)} id={id} filters={filters} onTail={setTail} />
     </section>
   )
 }

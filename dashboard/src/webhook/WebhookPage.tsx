@@ -10,10 +10,10 @@ import { Time } from "../parts/Time.tsx"
 import { Toggle } from "../parts/Toggle.tsx"
 import { ForWriters } from "../shell/ReadOnly.tsx"
 import { useMayChange } from "../shell/Session.ts"
-import { healthOf } from "../webhooks/Health.ts"
+import { conditionsOf } from "../webhooks/Conditions.ts"
+import { useHealth } from "../webhooks/KnownHealth.ts"
 import { type Webhook, webhookQuery } from "../webhooks/Queries.ts"
 import { useSwitching } from "../webhooks/Switching.ts"
-import { filtersOf } from "./Deliveries.ts"
 import { Details } from "./Details.tsx"
 import { Log } from "./Log.tsx"
 import { MoreMenu } from "./MoreMenu.tsx"
@@ -40,12 +40,13 @@ const Heading = ({ webhook }: { readonly webhook: Webhook }) => (
       <span className="font-mono">{webhook.table_schema}.{webhook.table_name}</span> ({webhook.events.join(", ")}) →
       {" "}
       <span className="font-mono">{webhook.url}</span>
+      <span className="block">{conditionsOf(webhook)}</span>
     </p>
   </div>
 )
 
 const HealthStrip = ({ webhook }: { readonly webhook: Webhook }) => {
-  const health = healthOf(webhook)
+  const health = useHealth(webhook)
   return (
     <div
       className={`flex flex-wrap items-center gap-x-4 gap-y-2 rounded-lg px-4 py-2.5 ${strips[health.tone]}`}
@@ -97,7 +98,7 @@ const Loaded = ({ webhook }: { readonly webhook: Webhook }) => {
       <HealthStrip webhook={webhook} />
       <Summary webhook={webhook} />
       <Jobs id={webhook.id} />
-      <Log key={JSON.stringify(filtersOf(search))} id={webhook.id} search={search} />
+      <Log id={webhook.id} search={search} />
       <Verify webhook={webhook} />
       <Details logId={search.delivery} webhook={webhook} />
     </Page>

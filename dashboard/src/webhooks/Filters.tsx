@@ -1,24 +1,19 @@
-import { useNavigate } from "@tanstack/react-router"
+import { useLocation, useNavigate } from "@tanstack/react-router"
 import { Search } from "lucide-react"
-import { useEffect, useRef, useState } from "react"
+import { useEffect, useRef } from "react"
+import { useDelayed } from "../parts/Delayed.ts"
 import { onKey } from "../shell/Keys.ts"
 import type { ListSearch } from "./ListSearch.ts"
 
-/** Writes a text into the address a moment after the last key. */
-const useDelayed = (text: string, write: (text: string) => void) => {
-  const [value, setValue] = useState(text)
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
-  useEffect(() => setValue(text), [text])
-  useEffect(() => () => clearTimeout(timer.current), [])
-  const change = (next: string) => {
-    setValue(next)
-    clearTimeout(timer.current)
-    timer.current = setTimeout(() => write(next), 250)
-  }
-  return [value, change] as const
-}
+const states = {
+  all: { active: undefined, attention: undefined },
+  attention: { active: undefined, attention: true },
+  active: { active: true, attention: undefined },
+  inactive: { active: false, attention: undefined }
+} as const
 
-const states = { all: undefined, active: true, inactive: false } as const
+const stateOf = ({ active, attention }: ListSearch) =>
+  attention === true ? "attention" : active === undefined ? "all" : active ? "active" : "inactive"
 
 /** What narrows the list down; it stands in the address, so that it can be sent to somebody. */
 export const Filters = ({ search }: { readonly search: ListSearch }) => {
@@ -32,9 +27,13 @@ export const Filters = ({ search }: { readonly search: ListSearch }) => {
     })
   const [q, setQ] = useDelayed(search.q ?? "", (text) => set({ q: text || undefined }))
   const [table, setTable] = useDelayed(search.table ?? "", (text) => set({ table: text.trim() || undefined }))
+  const isAsked = useLocation({ select: ({ state }) => state.search === true })
+  useEffect(() => {
+    if (isAsked) field.current?.focus()
+  }, [isAsked])
   useEffect(() => onKey({ "/": () => field.current?.focus() }), [])
   return (
-    <search className="grid gap-2 sm:grid-cols-[1fr_14rem_10rem]">
+    <search className="grid gap-2 sm:grid-cols-[1fr_14rem_11rem]">
       <div className="relative">
         <Search size={15} aria-hidden className="absolute top-1/2 left-3 -translate-y-1/2 text-muted" />
         <input
@@ -59,10 +58,11 @@ export const Filters = ({ search }: { readonly search: ListSearch }) => {
       <select
         className="input"
         aria-label="State"
-        value={search.active === undefined ? "all" : search.active ? "active" : "inactive"}
-        onChange={(event) => set({ active: states[event.target.value as keyof typeof states] })}
+        value={stateOf(search)}
+        onChange={(event) => set(states[event.target.value as keyof typeof states])}
       >
-        <option value="all">Active or not</option>
+        <option value="all">Every state</option>
+        <option value="attention">Needs attention</option>
         <option value="active">Active</option>
         <option value="inactive">Not active</option>
       </select>

@@ -1,8 +1,8 @@
 import type { Tone } from "../parts/Badge.tsx"
-import { count, plural } from "../parts/Numbers.ts"
+import { plural } from "../parts/Numbers.ts"
 import type { Webhook } from "./Queries.ts"
 
-/** How a webhook does: a word, the reason in a sentence, and how soon somebody should look (0 needs nobody). */
+/** How a webhook does: a word, the reason in sentences, and how soon somebody should look (0 needs nobody). */
 export interface Health {
   readonly tone: Tone
   readonly word: string
@@ -10,18 +10,31 @@ export interface Health {
   readonly urgency: number
 }
 
+/** Whose fault it is: ours, that of an endpoint that answers, or of whatever keeps answers from coming. */
+export type Fault = "us" | "them" | "way"
+
 /** So many waiting events are more than a moment's. */
 const behindFrom = 1_000
 
-/** Whose fault it seems to be: theirs when they answer, the network's when nobody does. */
-const lastAnswer = ({ last_status_code, subscriber }: Webhook): string =>
+/** Whether attempts fail, and nobody can say yet why no answer came. */
+export const isUnanswered = ({ active, fail_count, last_status_code }: Webhook): boolean =>
+  active && fail_count > 0 && last_status_code === null
+
+export const faultOf = (webhook: Webhook): Fault | undefined => {
+  if (webhook.disabled_reason === "table_missing") return "us"
+  if (webhook.disabled_reason === "gone") return "them"
+  if (webhook.disabled_reason === "paused" || webhook.fail_count === 0) return undefined
+  return webhook.last_status_code === null && webhook.subscriber === null ? "way" : "them"
+}
+
+const lastAnswer = ({ last_status_code, subscriber }: Webhook, explanation: string | undefined): string =>
   last_status_code === null
     ? subscriber !== null
-      ? "the function failed or took too long"
-      : "no answer came: the endpoint is down, too slow or out of reach"
-    : `the endpoint answered ${last_status_code}`
+      ? "The function failed or took too long."
+      : explanation ?? "No answer came: the endpoint is down, too slow or out of reach."
+    : `The endpoint answered ${last_status_code}.`
 
-const disabled = (webhook: Webhook): Health => {
+const disabled = (webhook: Webhook, explanation: string | undefined): Health => {
   switch (webhook.disabled_reason) {
     case "gone":
       return {
@@ -34,7 +47,8 @@ const disabled = (webhook: Webhook): Health => {
       return {
         tone: "bad",
         word: "Disabled",
-        reason: "Every attempt failed for so long that the service disabled the webhook. Enable it when it is mended.",
+        reason: `${lastAnswer(webhook, explanation)} Every attempt failed for so long that the service disabled the ` +
+          "webhook. Enable it when it is mended.",
         urgency: 95
       }
     case "table_missing":
@@ -49,8 +63,9 @@ const disabled = (webhook: Webhook): Health => {
   }
 }
 
-export const healthOf = (webhook: Webhook): Health => {
-  if (!webhook.active) return disabled(webhook)
+/** `explanation`: why no answer came to the last attempt, where that is known. */
+export const healthOf = (webhook: Webhook, explanation?: string): Health => {
+  if (!webhook.active) return disabled(webhook, explanation)
   const waiting = webhook.backlog === 0
     ? ""
     : ` ${plural(webhook.backlog, "event")} ${webhook.backlog === 1 ? "waits" : "wait"}.`
@@ -66,7 +81,9 @@ export const healthOf = (webhook: Webhook): Health => {
     return {
       tone: "bad",
       word: "Circuit open",
-      reason: `${count(webhook.fail_count)} failures in a row; ${lastAnswer(webhook)}. Only probes go out.${waiting}`,
+      reason: `${plural(webhook.fail_count, "failure")} in a row. ${
+        lastAnswer(webhook, explanation)
+      } Only probes go out.${waiting}`,
       urgency: 100
     }
   }
@@ -74,7 +91,7 @@ export const healthOf = (webhook: Webhook): Health => {
     return {
       tone: "warn",
       word: "Failing",
-      reason: `${plural(webhook.fail_count, "failure")} in a row; ${lastAnswer(webhook)}.${waiting}`,
+      reason: `${plural(webhook.fail_count, "failure")} in a row. ${lastAnswer(webhook, explanation)}${waiting}`,
       urgency: 70 + Math.min(9, webhook.fail_count)
     }
   }

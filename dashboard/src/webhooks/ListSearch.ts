@@ -3,6 +3,7 @@ export interface ListSearch {
   readonly q?: string
   readonly table?: string
   readonly active?: boolean
+  readonly attention?: true
 }
 
 const text = (value: unknown): string | undefined =>
@@ -15,6 +16,7 @@ export const parseListSearch = (search: Readonly<Record<string, unknown>>): List
   return {
     ...(q !== undefined && { q }),
     ...(table !== undefined && { table }),
-    ...(typeof active === "boolean" && { active })
+    ...(typeof active === "boolean" && { active }),
+    ...(search["attention"] === true && { attention: true })
   }
 }

@@ -13,7 +13,8 @@ export const listQuery = ({ active, table }: Omit<ListSearch, "q">) =>
     queryFn: ({ pageParam, signal }) =>
       call("webhooks", "list", {
         query: {
-          limit: 100,
+          // The first page is there at once, the rest in few requests.
+          limit: pageParam === undefined ? 100 : 500,
           ...(pageParam !== undefined && { cursor: pageParam }),
           ...(table !== undefined && { table }),
           ...(active !== undefined && { active })
@@ -39,4 +40,22 @@ export const statsQuery = (id: string, window: StatsWindow) =>
     queryFn: ({ signal }) => call("stats", "get", { params: { id }, query: { window }, signal }),
     staleTime: 20_000,
     refetchInterval: window === "7d" ? 120_000 : 30_000
+  })
+
+/** All webhooks together. */
+export const totalsQuery = (window: StatsWindow) =>
+  queryOptions({
+    queryKey: ["stats", window],
+    queryFn: ({ signal }) => call("stats", "all", { query: { window }, signal }),
+    staleTime: 20_000,
+    refetchInterval: window === "7d" ? 120_000 : 30_000
+  })
+
+/** Why no answer came to the webhook's last attempt, as the log has it. */
+export const lastErrorQuery = ({ fail_count, id }: Webhook) =>
+  queryOptions({
+    queryKey: ["last-error", id, fail_count],
+    queryFn: async ({ signal }) =>
+      (await call("logs", "list", { params: { id }, query: { limit: 1 }, signal })).data[0]?.error ?? null,
+    staleTime: Infinity
   })

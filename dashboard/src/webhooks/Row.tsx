@@ -1,10 +1,11 @@
 import { Link } from "@tanstack/react-router"
+import type { HTMLAttributes, Ref } from "react"
 import { Dot } from "../parts/Badge.tsx"
 import { compact, count } from "../parts/Numbers.ts"
 import { Time } from "../parts/Time.tsx"
 import { Toggle } from "../parts/Toggle.tsx"
 import { useMayChange } from "../shell/Session.ts"
-import { healthOf } from "./Health.ts"
+import { useHealth } from "./KnownHealth.ts"
 import type { Webhook } from "./Queries.ts"
 import { Sparkline } from "./Sparkline.tsx"
 import { useSwitching } from "./Switching.ts"
@@ -22,16 +23,22 @@ const Fact = ({ children, label }: { readonly label: string; readonly children: 
 )
 
 /** The columns of the list from 1280 pixels on; below them a row is a small card. */
-export const rowGrid = "xl:grid-cols-[minmax(14rem,1.5fr)_minmax(13rem,1.35fr)_11rem_5rem_5rem_7rem_3rem]"
+export const rowGrid = "xl:grid-cols-[minmax(14rem,1.5fr)_minmax(13rem,1.35fr)_11rem_6.5rem_5rem_7rem_3rem]"
+
+interface Props extends HTMLAttributes<HTMLLIElement> {
+  readonly webhook: Webhook
+  readonly ref: Ref<HTMLLIElement>
+}
 
 /** One webhook at a glance. The whole row leads to it. */
-export const Row = ({ webhook }: { readonly webhook: Webhook }) => {
+export const Row = ({ webhook, ...place }: Props) => {
   const switching = useSwitching()
   const mayChange = useMayChange()
-  const health = healthOf(webhook)
+  const health = useHealth(webhook)
   return (
     <li
-      className={`relative grid grid-cols-[1fr_auto] items-center gap-x-4 gap-y-2 border-t border-line px-4 py-3 first:border-t-0 hover:bg-raised/60 has-[a:focus-visible]:bg-raised xl:gap-y-0 ${rowGrid}`}
+      {...place}
+      className={`absolute inset-x-0 top-0 grid grid-cols-[1fr_auto] items-center gap-x-4 gap-y-2 border-b border-line px-4 py-3 hover:bg-raised/60 has-[a:focus-visible]:bg-raised xl:gap-y-0 ${rowGrid}`}
     >
       <div className="min-w-0">
         <Link
@@ -58,7 +65,7 @@ export const Row = ({ webhook }: { readonly webhook: Webhook }) => {
         <span className={`inline-flex items-center gap-2 font-medium ${words[health.tone]}`}>
           <Dot tone={health.tone} /> {health.word}
         </span>
-        <p className="line-clamp-2 text-[0.93rem] text-muted" title={health.reason}>{health.reason}</p>
+        <p className="text-[0.93rem] text-muted">{health.reason}</p>
       </div>
       <div className="col-span-2 xl:col-span-1">
         <Sparkline id={webhook.id} />

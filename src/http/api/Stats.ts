@@ -16,8 +16,18 @@ const get = HttpApiEndpoint.get("get", "/webhooks/:id/stats", {
     "counted. `oldest_pending_seconds` is the age of the oldest event that waits for its delivery, null when none does."
 }))
 
+const all = HttpApiEndpoint.get("all", "/stats", {
+  query: { window: Schema.optionalKey(StatsWindow) },
+  success: Stats,
+  error: [BadRequest, Unavailable]
+}).annotateMerge(OpenApi.annotations({
+  summary: "See how all webhooks do together",
+  description: "As of one webhook, of the newest million attempts: where those do not reach back to the window's " +
+    "beginning, the buckets before them are left out. `backlog` is of the active webhooks, counted up to 50,000."
+}))
+
 /** How webhooks do. */
 export class StatsGroup extends HttpApiGroup.make("stats")
-  .add(get)
+  .add(get, all)
   .annotateMerge(OpenApi.annotations({ title: "Statistics" }))
 {}

@@ -2,21 +2,9 @@ import { Plus, X } from "lucide-react"
 import type { Fault } from "../../api/Problem.ts"
 import { Button } from "../../parts/Button.tsx"
 import { FieldError } from "../../parts/Field.tsx"
+import { operators } from "../Conditions.ts"
 import { type DraftCondition, faultAt, type FilterOp, newKey, takesValue } from "./Draft.ts"
 import type { Table } from "./TablePicker.tsx"
-
-const ops: ReadonlyArray<readonly [FilterOp, string]> = [
-  ["eq", "is"],
-  ["neq", "is not"],
-  ["lt", "is less than"],
-  ["lte", "is at most"],
-  ["gt", "is more than"],
-  ["gte", "is at least"],
-  ["in", "is one of"],
-  ["is_null", "is null"],
-  ["not_null", "is not null"],
-  ["changed", "changed"]
-]
 
 interface ConditionProps {
   readonly condition: DraftCondition
@@ -49,7 +37,7 @@ const Condition = ({ at, columns, condition, error, onChange, onRemove }: Condit
           value={condition.op}
           onChange={(event) => onChange({ ...condition, op: event.target.value as FilterOp })}
         >
-          {ops.map(([op, words]) => <option key={op} value={op}>{words}</option>)}
+          {operators.map(([op, words]) => <option key={op} value={op}>{words}</option>)}
         </select>
         <div className="order-last col-span-3 sm:order-none sm:col-span-1">
           {!takesValue(condition.op) ? null : condition.op === "in"
