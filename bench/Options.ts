@@ -26,7 +26,7 @@ export interface Options {
 
 export const usage = `npm run bench -- [scenario…] [options]
 
-  --rows N           burst, contenders, cost: rows of a round (50000); guard: the same (10000);
+  --rows N           burst, contenders, cost, runners: rows of a round (50000); guard: the same (10000);
                      backlog: events kept (1000000); api: attempts in the log (10000000)
   --rounds N         rounds of each measurement (3); guard: at most (5)
   --seconds N        steady, contenders: seconds of a steady round (15); writers: seconds of a measurement (2);
@@ -34,7 +34,7 @@ export const usage = `npm run bench -- [scenario…] [options]
                      idle: of the measurement (60); api: at most, of each request (10); cost: of the slow flow (15)
   --rate N           steady, contenders, cost: changes a second (200); fleet: the same (1000);
                      isolation: rows a second into either of two tables (100)
-  --webhooks N       fleet: webhooks, ten to a table (1000)
+  --webhooks N       fleet, handover: webhooks, ten to a table (1000)
   --fan-out N        fleet: how many of its table's ten webhooks a change is for (1)
   --connections A,B  writers: numbers of writers (1,16,64)
   --single-inserts   burst: a statement a row, 100 in a transaction, instead of one statement of 100 rows

@@ -37,8 +37,8 @@ export const writeRows = ({ options, sql }: Stage, rows: number) => {
 /** A burst, and who is to deliver it. */
 export interface RowBurst<E> {
   readonly rows: number
-  /** The sender's process. */
-  readonly pid: number
+  /** The sender's process, or processes. */
+  readonly pid: number | ReadonlyArray<number>
   /** Asked until it is true, once every request has come: whether the sender has stored that it is done. */
   readonly settled: Effect.Effect<boolean, E>
   /** Keep which rows came, for the receiver's report. */

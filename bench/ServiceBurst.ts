@@ -1,7 +1,6 @@
 import { Effect } from "effect"
 import { BenchError } from "./BenchError.ts"
 import { runBurst } from "./RowBurst.ts"
-import type { Service } from "./ServiceProcess.ts"
 import type { Stage } from "./Stage.ts"
 
 /** The number of the newest entry in the log. */
@@ -39,9 +38,13 @@ export const checkLog = Effect.fnUntraced(
   }
 )
 
+interface ServiceProcesses {
+  readonly pid: number | ReadonlyArray<number>
+}
+
 /** A burst that the service delivers: every row is in the log once, as a success, before this returns. */
 export const serviceBurst = Effect.fnUntraced(
-  function*(stage: Stage, service: Service, webhook: string, rows: number, arrivals = false) {
+  function*(stage: Stage, service: ServiceProcesses, webhook: string, rows: number, arrivals = false) {
     const before = yield* lastEntry(stage)
     const settled = isLogged(stage, webhook, before, rows)
     const result = yield* runBurst(stage, { rows, pid: service.pid, settled, arrivals })

@@ -15,12 +15,14 @@ export interface WebhookOptions {
   readonly table: string
   readonly url: string
   readonly concurrency?: number
+  readonly partitions?: number
   readonly active?: boolean
   /** Only rows whose status is one of these. */
   readonly statuses?: ReadonlyArray<string>
 }
 
-const freePort = Effect.callback<number>((resume) => {
+/** A port that nobody listens at just now. */
+export const freePort = Effect.callback<number>((resume) => {
   const probe = createServer().listen(0, "127.0.0.1", () => {
     const address = probe.address()
     probe.close(() => resume(Effect.succeed(typeof address === "object" ? address?.port ?? 0 : 0)))
@@ -36,7 +38,7 @@ const cleanEnvironment = () =>
   )
 
 /** `truss-webhooks serve` on the stage's database; ends by SIGTERM with the scope. Ready when this returns. */
-export const startService = Effect.fnUntraced(function*(stage: Stage) {
+export const startService = Effect.fnUntraced(function*(stage: Stage, env: Readonly<Record<string, string>> = {}) {
   const port = yield* freePort
   const { profile } = stage.options
   const flags = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]
@@ -47,7 +49,8 @@ export const startService = Effect.fnUntraced(function*(stage: Stage) {
       HOST: "127.0.0.1",
       PORT: String(port),
       TRUSS_DATA_DIR: join(stage.folder, "service"),
-      LOG_LEVEL: "warn"
+      LOG_LEVEL: "warn",
+      ...env
     },
     stdio: ["ignore", 2, 2]
   })
@@ -75,23 +78,26 @@ export const startService = Effect.fnUntraced(function*(stage: Stage) {
       return text
     })
 
-  const createWebhook = Effect.fnUntraced(function*({ active, concurrency, statuses, table, url }: WebhookOptions) {
-    const filter = statuses === undefined ? {} : { filter: [{ column: "status", op: "in", value: statuses }] }
-    const text = yield* call("POST", "/api/webhooks", {
-      name: `bench ${table}`,
-      table_name: table,
-      events: ["INSERT"],
-      url,
-      secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-      concurrency: concurrency ?? 64,
-      active: active ?? true,
-      ...filter
-    })
-    return yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Created))(text).pipe(
-      Effect.map(({ id }) => id),
-      Effect.mapError((error) => new BenchError({ message: error.message }))
-    )
-  })
+  const createWebhook = Effect.fnUntraced(
+    function*({ active, concurrency, partitions, statuses, table, url }: WebhookOptions) {
+      const filter = statuses === undefined ? {} : { filter: [{ column: "status", op: "in", value: statuses }] }
+      const text = yield* call("POST", "/api/webhooks", {
+        name: `bench ${table}`,
+        table_name: table,
+        events: ["INSERT"],
+        url,
+        secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        concurrency: concurrency ?? 64,
+        partitions: partitions ?? 1,
+        active: active ?? true,
+        ...filter
+      })
+      return yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Created))(text).pipe(
+        Effect.map(({ id }) => id),
+        Effect.mapError((error) => new BenchError({ message: error.message }))
+      )
+    }
+  )
 
   const resumeWebhook = (id: string) => call("PATCH", `/api/webhooks/${id}`, { active: true })
   const deleteWebhook = (id: string) => call("DELETE", `/api/webhooks/${id}`)

@@ -10,11 +10,16 @@ export interface Usage {
   readonly walBytes: number
 }
 
-/** Of the process `pid`, if there is a sender, and of all of PostgreSQL's. */
-export const usageOf = Effect.fnUntraced(function*({ postgresPid, sql }: Stage, pid?: number) {
+/** Of the sender's processes, if there is one, and of all of PostgreSQL's. */
+export const usageOf = Effect.fnUntraced(function*(
+  { postgresPid, sql }: Stage,
+  pid: number | ReadonlyArray<number> = []
+) {
+  let sender = 0
+  for (const one of [pid].flat()) sender += (yield* cpuSeconds(one)) ?? Number.NaN
   const [row] = yield* sql<{ bytes: number }>`SELECT (pg_current_wal_insert_lsn() - '0/0')::float8 AS bytes`
   return {
-    sender: pid === undefined ? 0 : (yield* cpuSeconds(pid)) ?? Number.NaN,
+    sender,
     postgres: (yield* cpuSeconds(postgresPid)) ?? Number.NaN,
     walBytes: row?.bytes ?? Number.NaN
   } satisfies Usage

@@ -14,8 +14,10 @@ import { Contenders } from "./scenarios/Contenders.ts"
 import { Cost } from "./scenarios/Cost.ts"
 import { Fleet } from "./scenarios/Fleet.ts"
 import { Guard } from "./scenarios/Guard.ts"
+import { HandOver } from "./scenarios/HandOver.ts"
 import { Idle } from "./scenarios/Idle.ts"
 import { Isolation } from "./scenarios/Isolation.ts"
+import { Runners } from "./scenarios/Runners.ts"
 import { Steady } from "./scenarios/Steady.ts"
 import { Writers } from "./scenarios/Writers.ts"
 
@@ -30,6 +32,8 @@ const scenarios: ReadonlyArray<Scenario> = [
   Api,
   Cost,
   Idle,
+  Runners,
+  HandOver,
   Guard
 ]
 

@@ -157,6 +157,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
   let state = lease.webhook.state
   let position = lease.position
   let written = lease.position
+  let stored = lease.position
   let writtenAt = 0
   let commits = 0
   let gaps = lease.position.gaps.length
@@ -385,6 +386,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
     foresee(logged)
     lanes.release()
     writtenAt = Date.now()
+    stored = to
     gaps = to.gaps.length
     for (const record of records) if (record.wasDue) dueInFlight.delete(record.ref.seq)
     for (const task of wereParked) if (task.due) dueInFlight.delete(task.seq)
@@ -452,8 +454,9 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
     return (gone ? "gone" : "fenced") as SessionEnd
   })
 
+  // Where another session begins at once, it need not read again what this one has dealt with.
   const commitAll = Effect.gen(function*() {
-    while (ended.length > 0 && !fenced) yield* write()
+    while ((ended.length > 0 || stopped && written !== stored) && !fenced) yield* write()
   })
 
   const drain = Effect.gen(function*() {

@@ -145,6 +145,8 @@ export class Layouts extends Context.Service<Layouts, {
       const settle = Effect.fn("Layouts.settle")(function*(lease: Lease) {
         const { id } = lease.webhook
         const settled = yield* sql.withTransaction(Effect.gen(function*() {
+          // As who changes the settings does: the webhook before its cursor.
+          yield* sql`SELECT FROM truss.webhooks WHERE id = ${id}::text::uuid FOR KEY SHARE`
           const [whole] = yield* sql.unsafe<PositionRow & { layout: string | null; wanted: string | null }>(
             wholeQuery,
             [

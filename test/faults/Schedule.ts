@@ -142,6 +142,7 @@ const onConnections: ReadonlyArray<FaultKind> = [
 const onCluster: ReadonlyArray<FaultKind> = [
   ...onService,
   "service stop",
+  "service stop",
   "service freeze",
   "connections cut",
   "connections frozen",
@@ -174,7 +175,7 @@ const clusterScheduleOf = (seed: number, limits: Limits): Schedule => {
   const random = randomOf(seed)
   const { between, chance, pick } = draws(random)
   const tables = ["alpha", "beta", "gamma"]
-  const runMs = between(14_000, 20_000)
+  const runMs = between(16_000, 22_000)
   const webhooks = Array.from({ length: 60 }, (_, n): PlannedWebhook => {
     const ordering = limits.orderings[n % limits.orderings.length]!
     const phases: Array<Phase> = []
@@ -197,14 +198,11 @@ const clusterScheduleOf = (seed: number, limits: Limits): Schedule => {
   })
   const faults: Array<PlannedFault> = []
   for (let at = between(500, 2_000); at < runMs; at += between(1_500, 5_000)) {
-    const forMs = chance(0.4) ? between(50, 1_500) : between(6_000, 9_000)
     const kind = pick(onCluster)
-    faults.push({
-      at,
-      kind,
-      process: between(0, 2),
-      forMs: kind.startsWith("postgres") ? Math.min(forMs, 1_500) : forMs
-    })
+    const forMs = chance(0.4) || kind.startsWith("postgres") ? between(50, 1_500) : between(6_000, 9_000)
+    faults.push({ at, kind, process: between(0, 2), forMs })
+    // Now and then nothing else happens until others must have taken over: how long that took can be told.
+    if (chance(0.6)) at += kind === "service kill -9" ? 7_000 : kind === "service stop" ? 2_000 : 0
   }
   return {
     seed,

@@ -251,9 +251,12 @@ export const makeStage = Effect.fnUntraced(function*(
       }
     ),
     end: (how) =>
-      Effect.forEach(slots, (slot) => how === "stop" ? stop(slot) : window("service kill -9", kill(slot)), {
-        discard: true,
-        concurrency: "unbounded"
+      Effect.suspend(() => {
+        deeds++
+        return Effect.forEach(slots, (slot) => how === "stop" ? stop(slot) : window("service kill -9", kill(slot)), {
+          discard: true,
+          concurrency: "unbounded"
+        })
       })
   }
 })

@@ -334,6 +334,30 @@ describe("several runners on one database", () => {
     120_000
   )
 
+  it.live(
+    "a runner that does not know the schema does not start, and one that runs goes on beside a newer schema",
+    () =>
+      withDatabase(Effect.gen(function*() {
+        const { describe, hooks, services, sql, url } = yield* cluster(1, 2, (at) => ({ partitions: 1 + 3 * at }))
+        // What a newer version does: its migrations only add.
+        yield* sql`ALTER TABLE truss.webhooks ADD COLUMN of_a_newer_version text NOT NULL DEFAULT 'x'`
+        yield* sql`INSERT INTO truss.migrations (migration_id, name) VALUES (9999, 'newer')`
+        const late = yield* startRunner(url)
+        const { code } = yield* late.ended
+        assert.notStrictEqual(code, 0)
+        assert.include(late.output(), "use a newer version")
+        const { status } = yield* services[0]!.ask("PATCH", `/api/webhooks/${hooks[0]!.id}`, { partitions: 2 })
+        assert.strictEqual(status, 200)
+        const seed = newSeed()
+        yield* write(sql, { seed, transactions: 100 })
+        for (const { endpoint, id } of hooks) {
+          yield* delivered(sql, endpoint, id, { describe })
+          yield* judge("beside a newer schema", sql, endpoint, id, { seed })
+        }
+      })),
+    60_000
+  )
+
   it.live("a runner that others could reach does not start without the token", () =>
     withDatabase(Effect.gen(function*() {
       const { url } = yield* TestDatabase
