@@ -120,7 +120,9 @@ const decoder = new TextDecoder("utf-8")
 
 /** PostgreSQL's text has no NUL; what is no UTF-8 becomes U+FFFD. */
 const toText = (latin1: string): string =>
-  /^[\t\r\n\x20-\x7e]*$/.test(latin1) ? latin1 : decoder.decode(Buffer.from(latin1, "latin1")).replaceAll("\0", "\ufffd")
+  /^[\t\r\n\x20-\x7e]*$/.test(latin1)
+    ? latin1
+    : decoder.decode(Buffer.from(latin1, "latin1")).replaceAll("\0", "\ufffd")
 
 /** One request and what is known of its answer: an object and no closures, since there is one for each event. */
 class Attempt implements Exchange {
