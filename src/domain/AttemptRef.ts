@@ -1,3 +1,5 @@
+import { toBase36 } from "./Base36.ts"
+
 /**
  * What names one attempt: its event's position and a random number drawn before it is sent, since `X-Truss-Delivery`
  * carries the id of a log entry that is written only when the attempt has ended.
@@ -13,7 +15,7 @@ export const nonceLimit = 281_474_976_710_656
 const pattern = /^dlv_([0-9a-z]{1,11})_([0-9a-z]{1,10})$/
 
 /** The public id of a log entry, and `X-Truss-Delivery` of its request: new on every attempt. */
-export const encodeAttemptId = (ref: AttemptRef): string => `dlv_${ref.eventSeq.toString(36)}_${ref.nonce.toString(36)}`
+export const encodeAttemptId = (ref: AttemptRef): string => `dlv_${toBase36(ref.eventSeq)}_${toBase36(ref.nonce)}`
 
 /** The attempt a public id names, or `undefined` when it is not one of ours. */
 export const decodeAttemptId = (id: string): AttemptRef | undefined => {

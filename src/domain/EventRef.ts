@@ -1,3 +1,5 @@
+import { toBase36 } from "./Base36.ts"
+
 /**
  * Where one event stands in `truss.events`.
  *
@@ -18,7 +20,7 @@ const parse36 = (text: string): number => {
 
 /** The event's public id, `webhook-id` of its deliveries: the same on every retry and replay. */
 export const encodeEventId = (ref: EventRef): string =>
-  `evt_${ref.at.toString(36)}_${ref.seq.toString(36)}_${ref.slot.toString(36)}_${ref.tableId.toString(36)}`
+  `evt_${toBase36(ref.at)}_${toBase36(ref.seq)}_${ref.slot.toString(36)}_${ref.tableId.toString(36)}`
 
 /** The place a public id names, or `undefined` when it is not one of ours. */
 export const decodeEventId = (id: string): EventRef | undefined => {

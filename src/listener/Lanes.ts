@@ -25,6 +25,8 @@ export interface Task extends Ordered {
   /** The nonce of the attempt that a bulk replay repeats. */
   readonly replayOf: number | null
   readonly trace: BatchTrace | undefined
+  /** How much of `waitingBytes` it is. */
+  counted: number
 }
 
 /** An attempt that has ended. */
@@ -53,28 +55,34 @@ export interface LanesOptions {
   readonly onParked: (task: Task) => void
   /** The event was read too early. */
   readonly onDropped: (task: Task) => void
-  /** Fewer than `lowWater` new events wait: time to read more. */
+  /** Less than `lowWater` and `lowWaterBytes` waits of what is new: time to read more. */
   readonly onLow: () => void
 }
 
 interface Running {
+  readonly task: Task
   readonly nonce: number
   readonly createdAt: number
   readonly probe: boolean
   readonly permit: boolean
   readonly span: Tracer.Span | undefined
-  readonly cancel: () => void
+  cancel: () => void
+  /** Its place in `running`. */
+  index: number
 }
 
-/** New events that wait before the next page is read. */
+const notYet = () => {}
+
+/** New events that wait before the next page is read, and about the bytes of their bodies. */
 export const lowWater = 500
+export const lowWaterBytes = 2 * 1048576
 
 export class Lanes implements Claimant {
   private readonly fresh: Array<Task> = []
   private readonly again: Array<Task> = []
   private readonly bulk: Array<Task> = []
   private readonly ready: Array<Task> = []
-  private readonly running = new Map<Task, Running>()
+  private readonly running: Array<Running> = []
   private options: LanesOptions
   private next = 0
   private turn = false
@@ -88,6 +96,8 @@ export class Lanes implements Claimant {
   private timer: NodeJS.Timeout | undefined
   private held = false
   private lastSucceeded = false
+  /** About the bytes of the bodies of the new events that wait. */
+  waitingBytes = 0
 
   constructor(options: LanesOptions) {
     this.options = options
@@ -95,7 +105,7 @@ export class Lanes implements Claimant {
   }
 
   get inFlight(): number {
-    return this.running.size
+    return this.running.length
   }
 
   /** New events that wait, and what waits for others of its row. */
@@ -117,7 +127,11 @@ export class Lanes implements Claimant {
       this.fresh.splice(0, this.next)
       this.next = 0
     }
-    for (const task of tasks) this.fresh.push(task)
+    for (const task of tasks) {
+      task.counted = task.event.body.length
+      this.waitingBytes += task.counted
+      this.fresh.push(task)
+    }
     this.pump()
   }
 
@@ -190,7 +204,7 @@ export class Lanes implements Claimant {
   /** Breaks off what is in flight; each comes back as `aborted`. */
   abort(): ReadonlyArray<Finished> {
     const now = Date.now()
-    const aborted = [...this.running].map(([task, { cancel, createdAt, nonce, permit, probe, span }]) => {
+    const aborted = this.running.splice(0).map(({ cancel, createdAt, nonce, permit, probe, span, task }) => {
       cancel()
       if (permit) this.options.permits.release()
       const answer = {
@@ -202,7 +216,6 @@ export class Lanes implements Claimant {
       }
       return { task, nonce, createdAt, probe, answer, span }
     })
-    this.running.clear()
     return aborted
   }
 
@@ -213,6 +226,7 @@ export class Lanes implements Claimant {
       this.bulk.length =
       this.ready.length =
         0
+    this.waitingBytes = 0
     this.options.order?.drop()
   }
 
@@ -297,36 +311,70 @@ export class Lanes implements Claimant {
     const { order } = this.options
     if (order === undefined) return "start"
     const admission = order.admit(task)
-    if (admission === "park") this.options.onParked(task)
+    if (admission === "park") this.park(task)
     if (admission === "drop") this.options.onDropped(task)
     return admission
   }
 
+  private park(task: Task): void {
+    this.discount(task)
+    this.options.onParked(task)
+  }
+
+  /** It waits no longer. */
+  private discount(task: Task): void {
+    const before = this.waitingBytes
+    this.waitingBytes -= task.counted
+    task.counted = 0
+    if (before >= lowWaterBytes && this.waitingBytes < lowWaterBytes) this.options.onLow()
+  }
+
   private start(task: Task, permit: boolean): void {
+    this.discount(task)
     const nonce = Math.floor(Math.random() * nonceLimit)
     const createdAt = Date.now()
     const probe = this.probeAt !== null
     this.probing = probe
     this.tokens--
     const span = task.trace?.start()
-    const delivery = { ...task.event, nonce, traceparent: span && traceparentOf(span) }
-    const cancel = this.options.send(delivery, (answer) => {
-      this.running.delete(task)
-      if (probe) this.probing = false
-      this.lastSucceeded = isSuccess(answer)
-      const again = this.options.onFinished({ task, nonce, createdAt, probe, answer, span })
-      if (this.options.order !== undefined) this.free(this.options.order, task, again)
-      if (permit) this.options.permits.release()
-      this.pump()
-      if (this.inFlight === 0) this.onIdle?.()
+    const { body, eventType, ref } = task.event
+    const traceparent = span === undefined ? undefined : traceparentOf(span)
+    const running: Running = {
+      task,
+      nonce,
+      createdAt,
+      probe,
+      permit,
+      span,
+      cancel: notYet,
+      index: this.running.length
+    }
+    this.running.push(running)
+    running.cancel = this.options.send({ ref, eventType, body, nonce, traceparent }, (answer) => {
+      this.end(running, answer)
     })
-    this.running.set(task, { nonce, createdAt, probe, permit, span, cancel })
+  }
+
+  private end(running: Running, answer: Answer): void {
+    const { createdAt, nonce, probe, span, task } = running
+    const last = this.running.pop()!
+    if (last !== running) {
+      this.running[running.index] = last
+      last.index = running.index
+    }
+    if (probe) this.probing = false
+    this.lastSucceeded = isSuccess(answer)
+    const again = this.options.onFinished({ task, nonce, createdAt, probe, answer, span })
+    if (this.options.order !== undefined) this.free(this.options.order, task, again)
+    if (running.permit) this.options.permits.release()
+    this.pump()
+    if (this.inFlight === 0) this.onIdle?.()
   }
 
   private free(order: RowOrder<Task>, task: Task, again: boolean): void {
     const { parked, ready } = again ? order.again(task) : order.over(task)
     for (const next of ready) this.ready.push(next)
-    for (const behind of parked) this.options.onParked(behind)
+    for (const behind of parked) this.park(behind)
     if (this.waiting < lowWater) this.options.onLow()
   }
 }

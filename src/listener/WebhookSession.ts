@@ -18,7 +18,7 @@ import { RowQueue } from "../services/RowQueue.ts"
 import { Sender } from "../services/Sender.ts"
 import { Subscribers } from "../services/Subscribers.ts"
 import { type BatchTrace, batchTraces } from "./BatchTraces.ts"
-import { type Finished, Lanes, lowWater, type OpenPage, type Task } from "./Lanes.ts"
+import { type Finished, Lanes, lowWater, lowWaterBytes, type OpenPage, type Task } from "./Lanes.ts"
 import { awaitSubscriber } from "./MissingSubscriber.ts"
 import { Permits } from "./Permits.ts"
 import { RowOrder } from "./RowOrder.ts"
@@ -54,13 +54,16 @@ const toParked = ({ attempt, due, event, keys, replayOf }: Task): ParkedEvent =>
 
 /** Attempts that share a commit at most, events that are due at once at most. */
 const commitAttempts = 1000
+const fullBatch = 400
+const manyAttempts = 100
 const dueEvents = 250
 
 /** What ends while a commit takes longer may have to be sent again: nothing more is started meanwhile. */
 const slowCommitMs = 500
 
-/** How long the first of a batch waits for others to end. */
+/** How long the first of a batch waits for others to end; longer where there are many: a commit has its own price. */
 const gatherMs = 2
+const manyGatherMs = 8
 
 /** For new settings to be taken over, before the next page is read by them. */
 const settingsPause = 5
@@ -159,6 +162,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
   let written = lease.position
   let stored = lease.position
   let writtenAt = 0
+  let lastBatch = 0
   let commits = 0
   let gaps = lease.position.gaps.length
   let more = true
@@ -229,7 +233,12 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
     seq: event.ref.seq,
     keys: keysOf(event),
     waits: 0,
-    ...more
+    attempt: more.attempt,
+    page: more.page,
+    due: more.due,
+    replayOf: more.replayOf,
+    trace: more.trace,
+    counted: 0
   })
 
   /** What the log says once all that has ended is in it. */
@@ -245,7 +254,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
   }
 
   const wantsDue = () => lanes.waitingAgain < (lanes.isOpen ? 1 : dueEvents / 2)
-  const wantsPage = () => more && lanes.waiting < (lanes.isOpen ? 1 : lowWater)
+  const wantsPage = () => more && lanes.waiting < (lanes.isOpen ? 1 : lowWater) && lanes.waitingBytes < lowWaterBytes
   const wantsJob = () => mayHaveJobs && jobPage === undefined && !more && !lanes.isOpen && lanes.waiting === 0
 
   const readDue = Effect.gen(function*() {
@@ -445,7 +454,8 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
   const committer = Effect.gen(function*() {
     while (!fenced) {
       yield* done.await
-      if (ended.length < commitAttempts / 10) yield* Effect.sleep(gatherMs)
+      if (ended.length < fullBatch) yield* Effect.sleep(lastBatch < manyAttempts ? gatherMs : manyGatherMs)
+      lastBatch = ended.length
       done.closeUnsafe()
       // A batch that was taken is written, whatever happens to this fiber meanwhile.
       yield* Effect.uninterruptible(Effect.suspend(write))
