@@ -173,7 +173,9 @@ const shown = ({ version: _, ...webhook }: VersionedWebhook): Webhook => webhook
 
 /** Nothing happens before `start`. An option that does not fit throws at once. */
 export const createTrussWebhooks = (options: TrussWebhooksOptions): TrussWebhooks => {
-  const layer = Layer.provide(layerOf(options), Layer.succeed(References.MinimumLogLevel, options.logLevel ?? "Warn"))
+  const level = Layer.succeed(References.MinimumLogLevel, options.logLevel ?? "Warn")
+  // What functions of the program fail with is logged in its context, too.
+  const layer = Layer.provideMerge(layerOf(options), level)
   let runtime: ManagedRuntime.ManagedRuntime<Services, unknown> | undefined
   let subscriptions = Scope.makeUnsafe()
   let url: string | undefined
