@@ -1,8 +1,8 @@
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { publint } from "publint"
 import { TestDatabase } from "../support/Database.ts"
 import { testKey } from "../support/Encryption.ts"
@@ -99,7 +99,7 @@ const embeds = (runtime: Runtime, example: string) =>
 it.layer(PackedPackage.layer, { excludeTestServices: true, timeout: 300_000 })("the packed package", (it) => {
   it.effect("has what belongs in it and nothing else", () =>
     Effect.gen(function*() {
-      const { packed } = yield* PackedPackage
+      const { installed, packed } = yield* PackedPackage
       const paths = packed.files.map(({ path }) => path)
       assert.deepStrictEqual(paths.filter((path) => !belongs.some((pattern) => pattern.test(path))), [])
       assert.isAbove(sources.length, 100)
@@ -112,6 +112,12 @@ it.layer(PackedPackage.layer, { excludeTestServices: true, timeout: 300_000 })("
       // What was built of a source that is gone would be here.
       const compiled = paths.filter((path) => /^dist\/(?:src|migrations)\//.test(path))
       assert.deepStrictEqual(compiled.toSorted(), built.filter((path) => path.startsWith("dist/")).toSorted())
+      for (const path of compiled.filter((path) => path.endsWith(".map"))) {
+        const { sources } = JSON.parse(readFileSync(join(installed, path), "utf8")) as {
+          sources: ReadonlyArray<string>
+        }
+        for (const source of sources) assert.isTrue(existsSync(join(installed, dirname(path), source)), path)
+      }
       assert.isBelow(packed.size, 2.5 * megabyte)
       assert.isBelow(packed.unpackedSize, 8 * megabyte)
     }))
