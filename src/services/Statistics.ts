@@ -56,7 +56,7 @@ const bucketsQuery = `
     SELECT ${binned} FROM truss.attempts a WHERE a.webhook_id = $1::uuid AND ${wanted}
   ) b GROUP BY b.at`
 
-/** So many of the newest entries are counted, whoever's they are: two or three seconds' worth. */
+/** So many of the newest entries are counted, whoever's they are: 1.5 s, measured with 1,000 webhooks. */
 export const mostCounted = 1_000_000
 
 // The log has no index by `seq` alone, so each webhook's part of it is looked into. `cut` is by when the first of those

@@ -194,7 +194,8 @@ describe.skipIf(noBrowser !== undefined)(`the dashboard${noBrowser === undefined
           ["/nowhere", "There is nothing here"]
         ] as const
         for (const [path, text] of pages) yield* assertNoBarrier(path, text)
-      }))
+        // Seven pages in four looks: 85 s on a busy machine.
+      }), 240_000)
 
     it.effect("needs less than 250 kB, compressed, for the first view", () =>
       Effect.gen(function*() {

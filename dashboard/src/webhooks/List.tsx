@@ -36,7 +36,7 @@ const Rows = ({ onEnd, search, webhooks }: RowsProps) => {
   const virtual = useWindowVirtualizer({
     count: webhooks.length,
     estimateSize: () => 66,
-    overscan: 8,
+    overscan: 4,
     scrollMargin: list.current?.offsetTop ?? 0,
     getItemKey: (at) => webhooks[at]?.id ?? at
   })
