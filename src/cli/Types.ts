@@ -37,7 +37,7 @@ export const typesCommand = Command.make(
           return yield* new CommandFailed({ lines: [`--table: there is no table ${label} in this database`] })
         }
         const refusal = refusalOfSchema(table_schema, label) ??
-          refusalOf(label, { ...shape, foreign: null, foreign_partition: null })
+          refusalOf(label, { ...shape, foreign: null, no_trigger: null, foreign_partition: null })
         if (refusal !== undefined) return yield* new CommandFailed({ lines: [`--table: ${refusal.detail}`] })
         yield* Console.log(typeScriptTypes({
           schema: table_schema,

@@ -37,7 +37,8 @@ export class EventNotWaiting extends Schema.TaggedError<EventNotWaiting>()("Even
 
 /**
  * The table cannot be watched: it does not exist, is no ordinary or partitioned table, belongs to the system or to
- * Truss Webhooks, or to a role that ours is not a member of. `detail` says which and what to do.
+ * Truss Webhooks, or to a role that ours is not a member of, or may have no triggers of ours. `detail` says which and
+ * what to do.
  */
 export class TableNotWatchable extends Schema.TaggedError<TableNotWatchable>()("TableNotWatchable", {
   reason: Schema.Literals(["not_found", "not_a_table", "system_table", "own_table", "not_owner", "foreign_partition"]),

@@ -206,10 +206,12 @@ export const checkTransactions = (longSeconds: number): Check =>
 const ownershipQuery = `
   SELECT count(*)::int AS total, count(*) FILTER (WHERE NOT owned)::int AS foreign,
     min(format('%s of %s', relation, owner)) FILTER (WHERE NOT owned) AS example,
-    min(owner) FILTER (WHERE NOT owned) AS owner
+    min(owner) FILTER (WHERE NOT owned) AS owner, count(*) FILTER (WHERE revoked)::int AS revoked,
+    min(relation) FILTER (WHERE revoked) AS revoked_example
   FROM (
     SELECT c.oid::regclass::text AS relation, pg_get_userbyid(c.relowner)::text AS owner,
-      pg_has_role(c.relowner, 'USAGE') AS owned
+      pg_has_role(c.relowner, 'USAGE') AS owned,
+      pg_has_role(c.relowner, 'USAGE') AND NOT has_table_privilege(c.oid, 'TRIGGER') AS revoked
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
       AND n.nspname NOT IN ('truss', 'information_schema') AND NOT starts_with(n.nspname::text, 'pg_')
@@ -255,10 +257,17 @@ export const checkPrivileges = ({ database, role }: ServerFacts): Check =>
         `GRANT USAGE, CREATE ON SCHEMA truss TO "${role}"`
       ))
     }
-    const [tables] = yield* sql.unsafe<{ total: number; foreign: number; example: string; owner: string }>(
-      ownershipQuery
-    )
-    const { example, foreign, owner: their, total } = tables!
+    const [tables] = yield* sql.unsafe<
+      { total: number; foreign: number; example: string; owner: string; revoked: number; revoked_example: string }
+    >(ownershipQuery)
+    const { example, foreign, owner: their, revoked, revoked_example, total } = tables!
+    if (revoked > 0) {
+      found.push(fail(
+        check,
+        `the role ${role} has no privilege TRIGGER on ${revoked} of its own tables (${revoked_example})`,
+        `GRANT TRIGGER ON ${revoked_example} TO "${role}"`
+      ))
+    }
     if (total > 0 && foreign === total) {
       found.push(fail(
         check,

@@ -53,11 +53,12 @@ const listQuery = `
   ), families AS (
     SELECT f.root, sum(c.reltuples) FILTER (WHERE c.relkind <> 'p' AND c.reltuples >= 0) AS rows,
       min(c.oid::regclass::text) FILTER (WHERE c.relkind = 'f') AS foreign_partition,
+      min(c.oid::regclass::text) FILTER (WHERE NOT has_table_privilege(c.oid, 'TRIGGER')) AS no_trigger,
       (array_agg(c.oid ORDER BY c.oid) FILTER (WHERE NOT pg_has_role(c.relowner, 'USAGE')))[1] AS foreign
     FROM family f JOIN pg_class c ON c.oid = f.oid GROUP BY f.root
   )
   SELECT p.nspname::text AS table_schema, p.relname::text AS table_name, p.relkind::text AS kind,
-    p.relpersistence = 't' AS temporary, f.foreign_partition,
+    p.relpersistence = 't' AS temporary, f.foreign_partition, f.no_trigger,
     (SELECT json_build_object('name', c.oid::regclass::text, 'owner', pg_get_userbyid(c.relowner))
       FROM pg_class c WHERE c.oid = f.foreign) AS foreign,
     CASE WHEN p.relkind <> 'v' THEN f.rows::float8 END AS estimated_rows,

@@ -35,6 +35,7 @@ interface Row {
   readonly other_owner: RoleRef | null
   readonly foreign_partition: string | null
   readonly relations: ReadonlyArray<{ oid: number; name: string; owned: boolean; owner: string }>
+  readonly no_trigger: string | null
   readonly nested: boolean
   readonly primary_key: ReadonlyArray<string>
   readonly virtual_columns: ReadonlyArray<string>
@@ -65,7 +66,8 @@ WITH RECURSIVE target AS (
     AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
 ), members AS (
   SELECT c.oid, c.oid::regclass::text AS name, c.relkind,
-    pg_has_role(c.relowner, 'USAGE') AS owned, pg_get_userbyid(c.relowner) AS owner
+    pg_has_role(c.relowner, 'USAGE') AS owned, pg_get_userbyid(c.relowner) AS owner,
+    has_table_privilege(c.oid, 'TRIGGER') AS may_trigger
   FROM family JOIN pg_class c USING (oid)
 )
 SELECT t.oid::int8::float8 AS oid, t.relkind::text AS kind, t.relpersistence = 't' AS temporary,
@@ -74,6 +76,7 @@ SELECT t.oid::int8::float8 AS oid, t.relkind::text AS kind, t.relpersistence = '
   pg_has_role(t.relowner, 'USAGE') AS owned, pg_get_userbyid(t.relowner)::text AS owner,
   CASE WHEN pg_get_userbyid(t.relowner) <> current_user
     THEN json_build_object('oid', t.relowner::int8, 'name', pg_get_userbyid(t.relowner)) END AS other_owner,
+  (SELECT min(name) FROM members WHERE NOT may_trigger) AS no_trigger,
   (SELECT min(name) FROM members WHERE relkind = 'f') AS foreign_partition,
   (SELECT json_agg(json_build_object('oid', oid::int8, 'name', name, 'owned', owned, 'owner', owner) ORDER BY oid)
     FROM members) AS relations,
@@ -115,6 +118,8 @@ export interface WatchableFacts {
   readonly temporary: boolean
   /** The first of itself, its partitions and its children that belongs to a role which ours is no member of. */
   readonly foreign: { readonly name: string; readonly owner: string } | null | undefined
+  /** One of those on which our role may make no trigger, though its owner could let it. */
+  readonly no_trigger: string | null
   /** A partition or child that is a foreign table. */
   readonly foreign_partition: string | null
 }
@@ -127,7 +132,7 @@ const foreignRefusal = (partition: string) =>
 
 /** Why the relation called `label` cannot be watched; `undefined` when it can. */
 export const refusalOf = (label: string, facts: WatchableFacts): TableNotWatchable | undefined => {
-  const { foreign, foreign_partition, kind, temporary } = facts
+  const { foreign, foreign_partition, kind, no_trigger, temporary } = facts
   if (kind !== "r" && kind !== "p" || temporary) {
     return new TableNotWatchable({
       reason: "not_a_table",
@@ -139,6 +144,13 @@ export const refusalOf = (label: string, facts: WatchableFacts): TableNotWatchab
       reason: "not_owner",
       detail: `${foreign.name} belongs to the role ${foreign.owner}: adding and dropping triggers needs that role ` +
         `(GRANT ${foreign.owner} TO the role that Truss Webhooks connects as)`
+    })
+  }
+  if (no_trigger !== null) {
+    return new TableNotWatchable({
+      reason: "not_owner",
+      detail: `the privilege TRIGGER on ${no_trigger} was revoked (GRANT TRIGGER ON ${no_trigger} TO the role that ` +
+        "Truss Webhooks connects as)"
     })
   }
   return foreign_partition === null ? undefined : foreignRefusal(foreign_partition)

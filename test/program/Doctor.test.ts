@@ -274,6 +274,40 @@ describe("doctor, in the database", () => {
         }))
     ))
 
+  it.live("finds a table on which the role may make no triggers, which cannot be watched", () =>
+    withDatabase((url) =>
+      withRole(url, (role, DATABASE_URL) =>
+        Effect.gen(function*() {
+          const name = new URL(url).pathname.slice(1)
+          yield* exec(url, `GRANT CREATE ON DATABASE ${name} TO ${role}`, `CREATE SCHEMA shop AUTHORIZATION ${role}`)
+          yield* exec(DATABASE_URL, "CREATE TABLE shop.orders (id int PRIMARY KEY)")
+          assertWell(yield* doctor({ DATABASE_URL }))
+          yield* exec(DATABASE_URL, `REVOKE TRIGGER ON shop.orders FROM ${role}`)
+          const service = yield* startService(DATABASE_URL)
+          yield* service.ready()
+          const { body, status } = yield* service.ask("POST", "/api/webhooks", {
+            name: "orders",
+            table_schema: "shop",
+            table_name: "orders",
+            events: ["INSERT"],
+            url: "http://127.0.0.1:1/"
+          })
+          assert.strictEqual(status, 422)
+          assert.match((body as { detail: string }).detail, /TRIGGER on shop\.orders was revoked \(GRANT TRIGGER/)
+          const tables = yield* service.ask("GET", "/api/tables")
+          const [table] = (tables.body as { data: ReadonlyArray<{ watchable: boolean; reason: string }> }).data
+          assert.strictEqual(table?.watchable, false)
+          assert.match(table!.reason, /GRANT TRIGGER/)
+          assertFails(
+            yield* doctor({ DATABASE_URL }),
+            "privileges",
+            /no privilege TRIGGER on 1 of its own tables \(shop\.orders\)/,
+            /GRANT TRIGGER ON shop\.orders TO "/
+          )
+          yield* service.stop
+        }).pipe(Effect.scoped))
+    ))
+
   it.live("finds a watched table whose owner is another role", () =>
     withInstalled(Effect.gen(function*() {
       const { url } = yield* TestDatabase
