@@ -38,7 +38,7 @@ const recorder = () => {
   }
 }
 
-const quietly = Effect.provideService(References.MinimumLogLevel, "Fatal")
+const unlogged = Effect.provideService(References.MinimumLogLevel, "Fatal")
 
 /** Whether the two are the same type. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
@@ -115,7 +115,7 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("a function in p
       assert.match(entries[0]!.response_body!, /^not\ufffdnownot/)
       assert.isAtMost(Buffer.byteLength(entries[0]!.response_body!.replaceAll("\ufffd", "?")), 1024)
       assert.strictEqual((yield* service.get(webhook.id)).fail_count, 0)
-    }).pipe(quietly))
+    }).pipe(unlogged))
 
   it.effect("is given up after its last attempt, and only probes go to it after ten failures", () =>
     Effect.gen(function*() {
@@ -137,7 +137,7 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("a function in p
       )
       assert.lengthOf(entries.filter(({ outcome }) => outcome === "failed"), 10)
       assert.deepStrictEqual(ids(), Array.from({ length: 10 }, (_, i) => i + 11))
-    }).pipe(quietly))
+    }).pipe(unlogged))
 
   it.effect("is interrupted when its time is over", () =>
     Effect.gen(function*() {
@@ -179,7 +179,7 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("a function in p
       yield* service.log(webhook.id, (all) => all.filter(({ outcome }) => outcome === "success").length === 6)
       assert.deepStrictEqual(seen.filter((one) => one.startsWith("1")), ["1a", "1b", "1c"])
       assert.deepStrictEqual(seen.filter((one) => one.startsWith("2")), ["2a", "2b", "2c"])
-    }).pipe(quietly))
+    }).pipe(unlogged))
 
   it.effect("is given what its schema makes of a change, with the services that it needs; what does not fit fails", () =>
     Effect.gen(function*() {
@@ -204,7 +204,7 @@ it.layer(RunningService.layer(), { excludeTestServices: true })("a function in p
       const misfit = entries.find(({ event_type }) => event_type === "DELETE")!
       assert.strictEqual(misfit.error, "subscriber_failed")
       assert.match(misfit.response_body!, /"INSERT" \| "UPDATE"|event/)
-    }).pipe(quietly))
+    }).pipe(unlogged))
 
   it.effect("that this process does not have loses nothing: events wait, no attempt is used up, and it is said why", () =>
     Effect.gen(function*() {
