@@ -18,6 +18,16 @@ import { supabaseFunctions, supabaseTriggers } from "../support/Supabase.ts"
 
 /** Every snippet that is not run here, and why. */
 const notRun: Readonly<Record<string, string>> = {
+  "README.md: npm pack                                            # in this folder: truss-webhooks-0.1.0.tgz":
+    "test/package packs and installs it, on each runtime",
+  "docs/operations/deploying.md: npm install --prefix /opt/truss-webhooks --omit=optional truss-webhooks-0.1.0.tgz":
+    "test/package installs it; /opt is not a test's",
+  "docs/operations/deploying.md: cat > .env <<EOF": "needs a container engine",
+  "docs/operations/deploying.md: docker build --tag truss-webhooks .": "needs a container engine",
+  "docs/operations/deploying.md: install -m 600 /dev/null /etc/truss-webhooks.env     # then fill it:":
+    "needs systemd, and writes to /etc",
+  "docs/guide/verifying.md: SECRET=\"a long random string\" node examples/receivers/express/receiver.ts":
+    "test/examples/Receivers starts each of them",
   "README.md: npm ci && npm run demo": ".ci/run does, on a clean checkout; test/program/Cli runs the demo",
   "README.md: npm ci && npm test": ".ci/run does, on a clean checkout",
   "docs/guide/getting-started.md: npm ci": ".ci/run does, on a clean checkout",
