@@ -120,6 +120,7 @@ export class Jobs extends Context.Service<Jobs, {
   cancel(webhookId: string, jobId: string): Effect.Effect<void, WebhookNotFound | JobNotFound | DatabaseUnavailable>
   /** At most `limit` events of the webhook's oldest running job, beside those attempted since or due. */
   next(webhookId: WebhookId, limit: number): Effect.Effect<JobPage | undefined, SqlError.SqlError>
+  isCancelled(jobId: string): Effect.Effect<boolean, SqlError.SqlError>
   /** Everything up to `lastSeq` is dealt with, `count` events of it by the job. A cancelled job stays cancelled. */
   advance(jobId: string, lastSeq: number, count: number, finished: boolean): Effect.Effect<void, SqlError.SqlError>
 }>()("truss/services/Jobs") {
@@ -221,10 +222,12 @@ export class Jobs extends Context.Service<Jobs, {
           if (job?.state === "running") {
             yield* sql`UPDATE truss.jobs SET state = 'cancelled' WHERE id = ${jobId}::text::uuid`
             yield* audit.record({ action: "job.cancelled", webhookId, detail: { job_id: jobId } })
+            yield* announce(sql, webhookId)
           }
           return job !== undefined
         }))
         if (!found) return yield* new JobNotFound({ id: jobId })
+        yield* PubSub.publish(changes, webhookId)
       }, orUnavailable)
 
       const range = (job: RunningRow, upto: number) => [String(job.after_seq), String(upto)]
@@ -296,6 +299,12 @@ export class Jobs extends Context.Service<Jobs, {
         return page
       })
 
+      const isCancelled = (jobId: string) =>
+        Effect.map(
+          sql`SELECT FROM truss.jobs WHERE id = ${jobId}::text::uuid AND state = 'cancelled'`,
+          (rows) => rows.length > 0
+        )
+
       const advance = Effect.fnUntraced(function*(jobId: string, lastSeq: number, count: number, finished: boolean) {
         yield* sql`UPDATE truss.jobs SET after_seq = greatest(after_seq, ${String(lastSeq)}::text::int8),
             done = CASE WHEN ${finished}::boolean AND state = 'running' THEN matched
@@ -304,7 +313,7 @@ export class Jobs extends Context.Service<Jobs, {
           WHERE id = ${jobId}::text::uuid AND state <> 'done'`
       })
 
-      return Jobs.of({ replay, recover, list, cancel, next, advance })
+      return Jobs.of({ replay, recover, list, cancel, next, isCancelled, advance })
     })
   )
 }
