@@ -144,7 +144,8 @@ export class FairPermits {
       if (this.line.length === 0) return
       if (this.given !== given) return this.watchLine()
       this.stands = true
-      for (const claimant of [...this.line]) claimant.resume()
+      const waiting = [...this.line]
+      for (const claimant of waiting) claimant.resume()
     }, standStillMs)
     this.watch.unref()
   }
