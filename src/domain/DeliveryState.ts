@@ -43,14 +43,14 @@ export const circuitOf = (state: DeliveryState, now: number): CircuitState => {
   return at === null ? "closed" : now < at ? "open" : "half_open"
 }
 
-/** Whether the circuit is open and has stayed so, through nothing but failures, since the webhook was enabled. */
+/** Whether every attempt has failed for so long, since the webhook was enabled; one failure alone is no time. */
 export const isFailingForTooLong = (
   state: DeliveryState,
   enabledAt: number,
   now: number,
   disableAfterMs: number
 ): boolean =>
-  state.openedAt !== null && state.failingSince !== null &&
+  state.failCount > 1 && state.failingSince !== null &&
   now - Math.max(state.failingSince, enabledAt) >= disableAfterMs
 
 /**

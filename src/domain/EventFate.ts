@@ -59,6 +59,8 @@ export interface Facts {
   readonly refusedBy: "columns" | "filter" | null
   /** Whether the webhook's cursor will come to it. */
   readonly ahead: boolean
+  /** Whether an earlier event, of whatever row, is to be tried again first. */
+  readonly held: boolean
   readonly active: boolean
   /** Its receiver is a function that the process which delivers does not have. */
   readonly lacksSubscriber: boolean
@@ -81,5 +83,6 @@ export const fateOf = (facts: Facts): { readonly state: EventState; readonly rea
   if (!facts.asked) return notSent("event_type")
   if (facts.before && !facts.ahead) return notSent("before_webhook")
   if (facts.refusedBy !== null) return notSent(facts.refusedBy)
-  return facts.ahead ? pending(null) : notSent("paused")
+  if (!facts.ahead) return notSent("paused")
+  return pending(facts.held && facts.active && !facts.circuitOpen ? "waiting_for_row" : null)
 }

@@ -146,6 +146,11 @@ export class Lanes implements Claimant {
     this.pump()
   }
 
+  /** Forgets those that were not started; returns how many. */
+  dropBulk(): number {
+    return this.bulk.splice(0).length
+  }
+
   /** Opens the circuit until `probeAt`, when one attempt may go out; closes it with null. */
   setCircuit(probeAt: number | null): void {
     this.probeAt = probeAt

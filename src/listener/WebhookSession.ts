@@ -40,7 +40,14 @@ interface Page extends OpenPage {
   next: Position
 }
 
-interface JobPageInLanes extends JobPage, OpenPage {}
+interface JobPageInLanes extends JobPage, OpenPage {
+  /** How many of its events the job has been told of, or are none of its any more. */
+  told: number
+  toldAt: number
+}
+
+/** How often the progress of a job is written while a page of it is under way. */
+const progressMs = 500
 
 const noKeys: ReadonlyArray<number> = []
 
@@ -321,7 +328,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
       return
     }
     if (read.events.length === 0) return yield* jobs.advance(read.jobId, read.lastSeq, 0, read.last, lease.webhook)
-    const page: JobPageInLanes = { ...read, remaining: read.events.length }
+    const page: JobPageInLanes = { ...read, remaining: read.events.length, told: 0, toldAt: Date.now() }
     jobPage = page
     const trace = traces.begin("job", from, read.events.length)
     lanes.addBulk(
@@ -425,6 +432,31 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
     feed.openUnsafe()
   }
 
+  const tellProgress = Effect.fnUntraced(function*(page: JobPageInLanes) {
+    const { events, jobId, last, lastSeq, remaining } = page
+    const isOver = remaining === 0
+    const count = events.length - remaining - page.told
+    if (!isOver && (count === 0 || Date.now() - page.toldAt < progressMs)) return
+    page.told += count
+    page.toldAt = Date.now()
+    yield* patiently(
+      "write a job's progress",
+      jobs.advance(jobId, isOver ? lastSeq : 0, count, isOver && last, lease.webhook)
+    )
+    if (!isOver || jobPage !== page) return
+    jobPage = undefined
+    feed.openUnsafe()
+  })
+
+  /** What of a cancelled job waits in memory is not sent. */
+  const dropCancelled = Effect.fnUntraced(function*(page: JobPageInLanes) {
+    if (!(yield* patiently("read a job's state", jobs.isCancelled(page.jobId))) || jobPage !== page) return
+    const dropped = lanes.dropBulk()
+    page.remaining -= dropped
+    page.told += dropped
+    yield* tellProgress(page)
+  })
+
   /** What follows from attempts that are in the log. */
   const after = Effect.fnUntraced(function*(records: ReadonlyArray<AttemptRecord>) {
     const over = ordering === "none" ? [] : records.filter(leavesDue)
@@ -434,12 +466,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
       if (keys.size > 0) yield* patiently("let the next events of a row go on", queue.release(id, [...keys]))
       expect(Date.now())
     }
-    if (jobPage?.remaining === 0) {
-      const { events, jobId, last, lastSeq } = jobPage
-      yield* patiently("write a job's progress", jobs.advance(jobId, lastSeq, events.length, last, lease.webhook))
-      jobPage = undefined
-      feed.openUnsafe()
-    }
+    if (jobPage !== undefined) yield* tellProgress(jobPage)
     if (lease.webhook.layout !== null && hasProbe && records.some(({ probe }) => probe)) {
       hasProbe = false
       lanes.setCircuit(probeAt())
@@ -506,6 +533,7 @@ export const runSession = Effect.fnUntraced(function*(id: WebhookId, part: numbe
       lease = { ...lease, webhook: next }
       lanes.change({ concurrency: next.concurrency, rateLimit: next.rateLimit, send: sender.to(next) })
       foresee(next.state)
+      if (jobPage !== undefined) yield* dropCancelled(jobPage)
       mayHaveJobs = true
       nextDueAt = 0
       feed.openUnsafe()

@@ -23,6 +23,9 @@ const resolvePatience = "2 seconds"
 /** The host of a URL, an IPv6 address without its brackets. */
 export const hostOf = ({ hostname }: URL): string => hostname.startsWith("[") ? hostname.slice(1, -1) : hostname
 
+// RFC 6761, 6.3: these names mean this machine, whether or not somebody answers for them.
+const thisMachine = /(^|\.)localhost\.?$/i
+
 /** What a lookup found; one that was asked for all may still answer with one. */
 const toList = (found: string | ReadonlyArray<LookupAddress>, family: number | undefined) =>
   typeof found === "string" ? [{ address: found, family: family ?? isIP(found) }] : found
@@ -59,7 +62,9 @@ export class Egress extends Context.Service<Egress, {
         Effect.callback<ReadonlyArray<string>>((resume) => {
           resolve(host, { all: true }, (error, found, family) =>
             resume(Effect.succeed(
-              error ? [] : toList(found, family).map(({ address }) => address)
+              error
+                ? thisMachine.test(host) ? ["127.0.0.1"] : []
+                : toList(found, family).map(({ address }) => address)
             )))
         }).pipe(Effect.timeoutOrElse({
           duration: resolvePatience,

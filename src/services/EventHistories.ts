@@ -35,6 +35,7 @@ interface FactsRow {
   readonly before: boolean
   readonly refused_by: "columns" | "filter" | null
   readonly in_stretch: boolean
+  readonly held: boolean
   readonly asked_later: boolean
   readonly active: boolean
   readonly lacks_subscriber: boolean
@@ -55,6 +56,9 @@ const factsQuery = `
     nullif(d.at, 'infinity') AS due_at, e.event_type = ANY (w.events) AS asked, e.created_at < w.created_at AS before,
     r.reason AS refused_by, EXISTS (SELECT FROM (${stretches}) s WHERE ${liesIn}) AS in_stretch,
     ${askedLater("c.since")} AS asked_later, w.active, ${lacksSubscriber} AS lacks_subscriber,
+    w.ordering = 'strict' AND EXISTS (
+      SELECT FROM truss.due h WHERE h.webhook_id = w.id AND h.event_seq < e.seq
+    ) AS held,
     c.opened_at IS NOT NULL AS circuit_open
   FROM truss.events e CROSS JOIN truss.webhooks w JOIN truss.cursors c ON c.webhook_id = w.id
   CROSS JOIN LATERAL (
@@ -81,6 +85,7 @@ const toFacts = (row: FactsRow): Facts => ({
   before: row.before || row.asked_later,
   refusedBy: row.refused_by,
   ahead: row.in_stretch && !row.asked_later,
+  held: row.held,
   active: row.active,
   lacksSubscriber: row.lacks_subscriber,
   circuitOpen: row.circuit_open

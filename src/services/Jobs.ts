@@ -127,6 +127,7 @@ export class Jobs extends Context.Service<Jobs, {
   cancel(webhookId: string, jobId: string): Effect.Effect<void, WebhookNotFound | JobNotFound | DatabaseUnavailable>
   /** At most `limit` events of the webhook's, or its part's, oldest running job, beside those attempted since or due. */
   next(webhookId: WebhookId, limit: number, part?: JobPart): Effect.Effect<JobPage | undefined, SqlError.SqlError>
+  isCancelled(jobId: string): Effect.Effect<boolean, SqlError.SqlError>
   /** Everything up to `lastSeq` is dealt with, `count` events of it by the job. A cancelled job stays cancelled. */
   advance(
     jobId: string,
@@ -234,10 +235,12 @@ export class Jobs extends Context.Service<Jobs, {
           if (job?.state === "running") {
             yield* sql`UPDATE truss.jobs SET state = 'cancelled' WHERE id = ${jobId}::text::uuid`
             yield* audit.record({ action: "job.cancelled", webhookId, detail: { job_id: jobId } })
+            yield* announce(sql, webhookId)
           }
           return job !== undefined
         }))
         if (!found) return yield* new JobNotFound({ id: jobId })
+        yield* PubSub.publish(changes, webhookId)
       }, orUnavailable)
 
       const range = (job: RunningRow, upto: number) => [String(job.after_seq), String(upto)]
@@ -317,6 +320,12 @@ export class Jobs extends Context.Service<Jobs, {
         return page
       })
 
+      const isCancelled = (jobId: string) =>
+        Effect.map(
+          sql`SELECT FROM truss.jobs WHERE id = ${jobId}::text::uuid AND state = 'cancelled'`,
+          (rows) => rows.length > 0
+        )
+
       const advanceWhole = (jobId: string, lastSeq: number, count: number, finished: boolean) =>
         sql`UPDATE truss.jobs SET after_seq = greatest(after_seq, ${String(lastSeq)}::text::int8),
             done = CASE WHEN ${finished}::boolean AND state = 'running' THEN matched
@@ -335,7 +344,8 @@ export class Jobs extends Context.Service<Jobs, {
         const known = yield* sql`SELECT FROM truss.jobs WHERE id = ${jobId}::text::uuid FOR UPDATE`
         if (known.length === 0) return
         yield* sql`INSERT INTO truss.job_parts (job_id, part, after_seq, finished)
-          VALUES (${jobId}::text::uuid, ${part}, ${String(lastSeq)}::text::int8, ${finished}::boolean)
+          SELECT id, ${part}, greatest(after_seq, ${String(lastSeq)}::text::int8), ${finished}::boolean
+          FROM truss.jobs WHERE id = ${jobId}::text::uuid
           ON CONFLICT (job_id, part) DO UPDATE SET after_seq = greatest(job_parts.after_seq, excluded.after_seq),
             finished = excluded.finished`
         const [left] = yield* sql<{ over: boolean }>`SELECT count(*) = ${layout!.n} AS over FROM truss.job_parts
@@ -355,7 +365,7 @@ export class Jobs extends Context.Service<Jobs, {
           : sql.withTransaction(advancePart(jobId, lastSeq, count, finished, part))
       })
 
-      return Jobs.of({ replay, recover, list, cancel, next, advance })
+      return Jobs.of({ replay, recover, list, cancel, next, isCancelled, advance })
     })
   )
 }

@@ -9,6 +9,7 @@ const ahead: Facts = {
   before: false,
   refusedBy: null,
   ahead: true,
+  held: false,
   active: true,
   lacksSubscriber: false,
   circuitOpen: false
@@ -33,6 +34,9 @@ describe("the fate of an event", () => {
     assert.strictEqual(said(ahead), "pending")
     assert.strictEqual(said({ ...ahead, circuitOpen: true }), "pending: circuit_open")
     assert.strictEqual(said({ ...ahead, circuitOpen: true, active: false }), "pending: paused")
+    assert.strictEqual(said({ ...ahead, held: true }), "pending: waiting_for_row")
+    assert.strictEqual(said({ ...ahead, held: true, circuitOpen: true }), "pending: circuit_open")
+    assert.strictEqual(said({ ...ahead, held: true, active: false }), "pending: paused")
     assert.strictEqual(said({ ...passed, due: "waiting", circuitOpen: true }), "pending: waiting_for_row")
     assert.strictEqual(said({ ...passed, due: "yes", circuitOpen: true }), "pending: circuit_open")
   })

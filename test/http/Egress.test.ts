@@ -163,6 +163,13 @@ it.layer(strict, { excludeTestServices: true })("a service that may reach public
 
   const received = Effect.map(Receiver, ({ requests }) => requests.length)
 
+  it.effect("takes no name that means this machine, though nothing answers for it", () =>
+    Effect.gen(function*() {
+      for (const host of ["api.localhost", "API.LOCALHOST."]) {
+        assert.strictEqual((yield* post(`http://${host}/`)).status, 422, host)
+      }
+    }))
+
   it.effect("takes no URL that leads elsewhere, and sends nothing to one that it has all the same", () =>
     Effect.gen(function*() {
       yield* run("CREATE TABLE orders (id int PRIMARY KEY)")

@@ -129,6 +129,18 @@ it.layer(Layer.merge(RunningService.layer(), Receiver.layer), { excludeTestServi
       ])
     }))
 
+  it.effect("waits for an earlier event where order is strict", () =>
+    Effect.gen(function*() {
+      const webhook = yield* watched("one_by_one", { ordering: "strict" })
+      const receiver = yield* Receiver
+      receiver.respond("/one_by_one", () => ({ status: 500 }))
+      yield* run("INSERT INTO one_by_one VALUES (1)")
+      yield* fateFor("one_by_one", webhook.id, ({ attempts }) => attempts.length > 0)
+      yield* run("INSERT INTO one_by_one VALUES (2)")
+      const fate = yield* fateFor("one_by_one", webhook.id, ({ attempts }) => attempts.length === 0)
+      assert.deepStrictEqual([fate.state, fate.reason, fate.next_attempt_at], ["pending", "waiting_for_row", null])
+    }))
+
   it.effect("was not sent when its webhook was paused, or not there yet", () =>
     Effect.gen(function*() {
       const service = yield* RunningService

@@ -256,6 +256,7 @@ const repair = Layer.mergeAll(
     list: () => elsewhere,
     cancel: () => elsewhere,
     next: () => elsewhere,
+    isCancelled: () => elsewhere,
     advance: () => elsewhere
   }),
   Layer.succeed(RowQueue, {

@@ -141,11 +141,22 @@ it.layer(Layer.merge(RunningService.layer({ disableAfterMs: 300 }), Receiver.lay
         yield* run("INSERT INTO failing SELECT i FROM generate_series(1, 200) i")
         const now = yield* until("it is disabled", service.get(webhook.id), ({ active }) => !active)
         assert.strictEqual(now.disabled_reason, "failing")
-        assert.isAtLeast(now.fail_count, 10)
+        assert.isAtLeast(now.fail_count, 2)
         broken = false
         yield* service.patch(webhook.id, { active: true })
         yield* receiver.waitFor("/failing", (all) => new Set(all.map(({ body }) => body.row!["id"])).size === 200)
         assert.isTrue((yield* service.get(webhook.id)).active)
+      }))
+
+    it.effect("is disabled by the retry of a single event that is all there is", () =>
+      Effect.gen(function*() {
+        const service = yield* RunningService
+        const receiver = yield* Receiver
+        receiver.respond("/lonely", () => ({ status: 500 }))
+        const webhook = yield* watched("lonely")
+        yield* run("INSERT INTO lonely VALUES (1)")
+        const now = yield* until("it is disabled", service.get(webhook.id), ({ active }) => !active)
+        assert.deepInclude(now, { disabled_reason: "failing", fail_count: 2 })
       }))
 
     it.effect("sends no more a second than its rate allows, after a burst of one second's", () =>

@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestDatabase } from "../support/Database.ts"
-import { Receiver } from "../support/Receiver.ts"
+import { type DeliveryBody, Receiver } from "../support/Receiver.ts"
 import { Application, run, RunningService, until } from "../support/RunningService.ts"
 import { watched } from "../support/Watched.ts"
 
@@ -135,6 +135,35 @@ it.layer(layer, { excludeTestServices: true })("a job", (it) => {
       const bulk = requests.slice(2000).filter(({ body }) => Number(body.row!["id"]) <= 2000)
       assert.isBelow(bulk.length, 300)
       assert.strictEqual((yield* job(webhook.id, job_id)).state, "cancelled")
+    }))
+
+  it.effect("shows how far it is, and sends nothing that waits in memory when it is cancelled", () =>
+    Effect.gen(function*() {
+      const service = yield* RunningService
+      const receiver = yield* Receiver
+      const webhook = yield* watched("stopped", { concurrency: 1 })
+      yield* run("INSERT INTO stopped SELECT i FROM generate_series(1, 300) i")
+      yield* service.log(webhook.id, 300)
+      receiver.respond("/stopped", () => ({ after: new Promise((resolve) => setTimeout(resolve, 20)) }))
+      const { job_id } = yield* post(`/webhooks/${webhook.id}/replay`, {})
+      const part = yield* until("a part is done", job(webhook.id, job_id), ({ done }) => done > 0)
+      assert.deepInclude(part, { state: "running", matched: 300 })
+      assert.isBelow(part.done, 300)
+      assert.strictEqual((yield* service.ask("DELETE", `/webhooks/${webhook.id}/jobs/${job_id}`)).status, 204)
+      yield* service.patch(webhook.id, { url: receiver.url("/live") })
+      for (let i = 1; i <= 20; i++) {
+        // If it went on, it would send one between any two of these.
+        yield* run(`INSERT INTO stopped VALUES (${1_000 + i})`)
+        yield* until(
+          "it is in the log",
+          service.logs(webhook.id),
+          ({ data }) => data.some(({ payload }) => (payload as DeliveryBody).row!["id"] === 1_000 + i)
+        )
+      }
+      assert.isBelow(receiver.at("/live").filter(({ body }) => Number(body.row!["id"]) <= 300).length, 10)
+      const now = yield* job(webhook.id, job_id)
+      assert.strictEqual(now.state, "cancelled")
+      assert.isBelow(now.done, 300)
     }))
 
   it.effect("of an ordered webhook keeps the order of each row", () =>
