@@ -10,8 +10,8 @@ import { freePort, type Service, startService } from "../ServiceProcess.ts"
 import { openStage, type Stage } from "../Stage.ts"
 import { spread } from "../Statistics.ts"
 
-/** Enough that each of three runners has one. */
-const partitions = 4
+/** Enough that a hash gives some to each of three runners. */
+const partitions = 12
 
 const startRunner = (stage: Stage) =>
   Effect.flatMap(freePort, (port) => startService(stage, { TRUSS_CLUSTER: `127.0.0.1:${port}` }))
