@@ -88,7 +88,7 @@ const togetherMs = 1_000
 const drainTime = "10 seconds"
 
 /** For the other parts of a webhook to end, before this one asks again without being told. */
-const othersPause = "500 millis"
+const othersPause = "2 seconds"
 
 const reconnect = Schedule.min([Schedule.exponential("100 millis"), Schedule.spaced("5 seconds")])
 

@@ -13,7 +13,8 @@ import {
   stateColumns,
   type StateRow,
   toActorWebhook,
-  toState
+  toState,
+  wantedLayout
 } from "./ActorWebhook.ts"
 import { attemptParameters, type AttemptRecord, counted, countedParameters, insertAttempts } from "./AttemptRecord.ts"
 import { isMissingTable } from "./Database.ts"
@@ -99,6 +100,7 @@ const settingsQuery = (part: number) =>
     part === 0 ? "" : "LEFT JOIN truss.cursor_parts p ON p.webhook_id = w.id AND p.part = $2"
   } WHERE w.id = $1::uuid`
 
+// A part that has ended stays so until it is to go on: many of them must be seen to have ended at one moment.
 // The shard is locked until this is committed: who frees it for another runner waits.
 const acquireQuery = (part: number) => {
   const own = part === 0 ? "c" : "p"
@@ -111,9 +113,10 @@ const acquireQuery = (part: number) => {
   return `WITH held AS MATERIALIZED (
       SELECT 1 FROM truss.cluster_shards WHERE shard = $4::text AND runner = $3::uuid FOR SHARE
     )
-    UPDATE ${taken}, commits = 0, ended = false, runner = $3::uuid,
+    UPDATE ${taken}, commits = 0, runner = $3::uuid,
       taken_at = CASE WHEN ${own}.runner <> $3 THEN clock_timestamp() ELSE ${own}.taken_at END,
       taken_from = CASE WHEN ${own}.runner <> $3 THEN ${own}.runner ELSE ${own}.taken_from END,
+      ended = ${own}.ended AND c.layout IS DISTINCT FROM (${wantedLayout}),
       seen = coalesce(${own}.restart, ${own}.seen), restart = NULL,
       target = CASE WHEN ${own}.restart IS NULL THEN ${own}.target END,
       after_seq = CASE WHEN ${own}.restart IS NULL THEN ${own}.after_seq ELSE 0 END

@@ -98,7 +98,7 @@ it.layer(layer, { excludeTestServices: true })("a webhook with partitions", (it)
           const writer = yield* Effect.forkChild(Effect.gen(function*() {
             yield* run(`INSERT INTO ${table} SELECT i, 0 FROM generate_series(1, 20) i`)
             let version = 1
-            for (; !over && version < 400; version++) {
+            for (; !over && version < 1_500; version++) {
               yield* Effect.sleep("20 millis")
               for (const half of [0, 1]) yield* run(`UPDATE ${table} SET version = ${version} WHERE id % 2 = ${half}`)
             }
