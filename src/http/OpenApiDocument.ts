@@ -5,6 +5,7 @@ import { IdempotencyKeyReused, InternalError, StillRunning, UriTooLong } from ".
 import { SessionApi } from "./api/Session.ts"
 import { exampleOfParameter, examples, streamExample } from "./OpenApiExamples.ts"
 import { systemOperations, systemTag } from "./OpenApiSystem.ts"
+import { isReadOnly } from "./ReadOnlyEndpoints.ts"
 
 type Paths = OpenApi.OpenAPISpecPaths
 type Operation = OpenApi.OpenAPISpecOperation
@@ -183,13 +184,15 @@ const headersOf = (method: string, path: string): ReadonlyArray<object> => [
   ...(path.endsWith("/logs/stream") ? [lastEventId] : [])
 ]
 
+const readsByPost = ({ operationId }: Operation) => isReadOnly({ identifier: operationId.split(".").at(-1)! })
+
 const described = (operation: Operation, method: string, path: string): Operation => {
   let answers = withCommonProblems(operation.responses as Answers, method, path)
   if (isWebhook(path) && method === "get") {
     answers = { ...answers, "304": { description: "The settings are those of If-None-Match" } }
   }
   // A key of scope `read` may read everything.
-  if (path.startsWith("/v1/") && method === "get") delete answers["403"]
+  if (path.startsWith("/v1/") && (method === "get" || readsByPost(operation))) delete answers["403"]
   if (path.endsWith("/logs/stream")) {
     answers = {
       ...answers,
