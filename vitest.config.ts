@@ -50,6 +50,17 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 60_000
         }
+      },
+      {
+        ssr,
+        test: {
+          name: "recovery",
+          include: ["test/recovery/**/*.test.ts"],
+          retry: 1,
+          globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 60_000
+        }
       }
     ]
   }

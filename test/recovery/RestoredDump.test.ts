@@ -4,12 +4,12 @@ import { Effect, Layer, Redacted } from "effect"
 import { layerServices } from "../../src/Service.ts"
 import { layerDatabase } from "../../src/services/Database.ts"
 import { migrate } from "../../src/services/Migrations.ts"
+import { createWebhook, sceneOn } from "../e2e/Scene.ts"
+import { connect, createTables, delivered, judge, report } from "../e2e/Workload.ts"
 import { copySchema } from "../support/Dump.ts"
 import { testKeys } from "../support/Encryption.ts"
 import { ownPostgres } from "../support/OwnPostgres.ts"
 import { startService, waitFor } from "../support/ServiceProcess.ts"
-import { createWebhook, sceneOn } from "./Scene.ts"
-import { connect, createTables, delivered, judge, report } from "./Workload.ts"
 
 /** Commits changes, in one transaction. */
 const insert = (sql: PgClient.PgClient, name: string, from: number, count: number) =>

@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
+import { createWebhook, scene, sceneOn, withDatabase } from "../e2e/Scene.ts"
+import { delivered, judge, loggedDeliveries, newSeed, write } from "../e2e/Workload.ts"
 import { ownPostgres } from "../support/OwnPostgres.ts"
 import { deliveryIdOf } from "../support/Recorder.ts"
 import { startService, waitFor } from "../support/ServiceProcess.ts"
-import { createWebhook, scene, sceneOn, withDatabase } from "./Scene.ts"
-import { delivered, judge, loggedDeliveries, newSeed, write } from "./Workload.ts"
 
 /** What a webhook has unless it is given. */
 const concurrency = 16
