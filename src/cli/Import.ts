@@ -156,5 +156,9 @@ const hasura = Command.make(
 /** `truss-webhooks import` */
 export const importCommand = Command.make("import").pipe(
   Command.withDescription("Carry over the webhooks of another product"),
+  Command.withExamples([
+    { command: "truss-webhooks import supabase", description: "Shows what would be created" },
+    { command: "truss-webhooks import hasura --metadata metadata.json --create" }
+  ]),
   Command.withSubcommands([supabase, hasura])
 )
