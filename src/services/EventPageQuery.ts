@@ -72,12 +72,14 @@ export const pageQuery = (
     readonly split: boolean
   }
 ): string => {
+  // OFFSET 0 in what is asked of the log and of `due`: without it the planner may hash all of either for each page, by
+  // statistics from when they were empty.
   const where = "e.table_id = $1 AND e.event_type = ANY ($2::text::truss.event_type[])" +
     (check
       ? ` AND NOT (e.seq <= $7::int8 AND EXISTS (SELECT FROM truss.attempts a
-          WHERE a.webhook_id = $4::uuid AND a.event_seq = e.seq AND a.event_at = e.created_at))
+          WHERE a.webhook_id = $4::uuid AND a.event_seq = e.seq AND a.event_at = e.created_at OFFSET 0))
         AND NOT EXISTS (SELECT FROM truss.due d
-          WHERE d.webhook_id = $4::uuid AND d.event_seq = e.seq AND d.event_slot = e.slot)`
+          WHERE d.webhook_id = $4::uuid AND d.event_seq = e.seq AND d.event_slot = e.slot OFFSET 0)`
       : " AND $4::uuid IS NOT NULL AND $7::int8 IS NOT NULL") +
     (since
       ? ` AND NOT EXISTS (SELECT FROM json_to_recordset($8::text::json) AS s (types text[], at text)
