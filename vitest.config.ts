@@ -4,6 +4,14 @@ import { defineConfig } from "vitest/config"
 // The package by its own name is the source here, and not what is built of it.
 const ssr = { resolve: { conditions: ["truss-source", ...defaultServerConditions] } }
 
+const ofProcesses = {
+  // Dozens of processes on two cores: what fails once is said, and fails the run when it fails again.
+  retry: 1,
+  globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
+  testTimeout: 120_000,
+  hookTimeout: 60_000
+}
+
 export default defineConfig({
   test: {
     // Much of what the tests do is waiting; on two cores one worker, which is the default there, would idle.
@@ -33,11 +41,7 @@ export default defineConfig({
         test: {
           name: "program",
           include: ["test/{program,security,browser,examples,package}/**/*.test.ts"],
-          // Dozens of processes on two cores: what fails once is said, and fails the run when it fails again.
-          retry: 1,
-          globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
-          testTimeout: 120_000,
-          hookTimeout: 60_000
+          ...ofProcesses
         }
       },
       {
@@ -45,10 +49,7 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          retry: 1,
-          globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
-          testTimeout: 120_000,
-          hookTimeout: 60_000
+          ...ofProcesses
         }
       },
       {
@@ -56,10 +57,7 @@ export default defineConfig({
         test: {
           name: "recovery",
           include: ["test/recovery/**/*.test.ts"],
-          retry: 1,
-          globalSetup: ["test/support/buildDashboard.ts", "test/support/globalSetup.ts"],
-          testTimeout: 120_000,
-          hookTimeout: 60_000
+          ...ofProcesses
         }
       }
     ]
