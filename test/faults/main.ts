@@ -128,6 +128,9 @@ const tellDefect = (schedule: Schedule, cause: Cause.Cause<unknown>) => {
   )
 }
 
+/** Far longer than any schedule takes, so that one that hangs fails the run instead of holding it up. */
+const patience = "5 minutes"
+
 const lane = Effect.fnUntraced(function*(next: () => number | undefined, limits: Limits) {
   // Deadlocks are part of the plan, waits for them are not.
   const postgres = yield* ownPostgresWith({ deadlock_timeout: "50ms", max_connections: "100" })
@@ -136,6 +139,10 @@ const lane = Effect.fnUntraced(function*(next: () => number | undefined, limits:
     const schedule = scheduleOf(seed, limits)
     const startedAt = Date.now()
     yield* withDatabase(postgres, `faults_${seed}`, (url) => Effect.scoped(run(postgres, url, schedule))).pipe(
+      Effect.timeoutOrElse({
+        duration: patience,
+        orElse: () => Effect.die(new Error(`it was not over after ${patience}`))
+      }),
       Effect.flatMap((verdict) => tell(schedule, verdict, (Date.now() - startedAt) / 1000)),
       // The next schedule needs the server as it was.
       Effect.catchCause((cause) =>
